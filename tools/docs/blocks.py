@@ -1,0 +1,57 @@
+"""The generated parts of the documentation, each between two comments that name it.
+
+    <!-- generated: settings -->
+    …
+    <!-- end: settings -->
+
+What stands between them is written by the function of that name in BLOCKS, from the code's own tables.
+"""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from tools.docs import commands, conformance, isic, limits, resources, settings
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+BLOCKS: dict[str, Callable[[], str]] = {
+    "settings": settings.settings_table,
+    "limits": limits.limits_table,
+    "commands": commands.command_sections,
+    "resources": resources.resources_table,
+    "operations": resources.operations_table,
+    "metrics": resources.metrics_table,
+    "scopes": resources.scopes_table,
+    "attributes": conformance.attributes_table,
+    "transfer-syntaxes": conformance.transfer_syntaxes_table,
+    "statuses": conformance.statuses_table,
+    "failure-reasons": conformance.failure_reasons_table,
+    "bounds": conformance.bounds_table,
+    "cors": conformance.cors_table,
+    "isic-columns": isic.columns_table,
+    "isic-effects": isic.effects_table,
+    "isic-private": isic.private_table,
+    "isic-example": isic.example_table,
+    "isic-dermoscopic": isic.dermoscopic_table,
+    "isic-rights": isic.licences_table,
+}
+
+_BLOCK = re.compile(
+    r"(?P<begin><!-- generated: (?P<name>[a-z-]+) -->\n).*?(?P<end><!-- end: (?P=name) -->)", re.DOTALL
+)
+
+
+def pages() -> list[Path]:
+    """Every page, in order."""
+    return sorted(DOCS.rglob("*.md"))
+
+
+def block_names(text: str) -> list[str]:
+    """Return the names of the generated parts of a page."""
+    return [match["name"] for match in _BLOCK.finditer(text)]
+
+
+def regenerated(text: str) -> str:
+    """Return a page with its generated parts as they should be."""
+    return _BLOCK.sub(lambda match: f"{match['begin']}\n{BLOCKS[match['name']]()}\n\n{match['end']}", text)

@@ -1,0 +1,153 @@
+"""The tables of the conformance statement."""
+
+from pydicom.uid import UID
+
+from app.archive.render import THUMBNAIL_SIZE
+from app.catalog.attributes import ATTRIBUTES, Attribute
+from app.dicom.image_pixel import PIXEL_BUDGET_BYTES
+from app.dicom.matching import NUMBER_VRS, RANGE_VRS, WILDCARD_VRS
+from app.dicom.media_types import BY_TRANSFER_SYNTAX, DECODABLE, LOSSY, NEVER_SENT, pixel_media_type
+from app.dicom.part10 import INFLATED, INFLATION
+from app.dicom.uids import DEFLATED
+from app.settings import Settings
+from app.web import cors, multipart_reader, protocol
+from app.web.errors import STATUS
+from app.web.rendered import MOST_PIXELS
+from app.web.store_answer import FAILURE_REASON
+from tools.docs.tables import code, sentence, table
+
+# Names of PS3.6 that the pydicom we use does not have yet.
+_NOT_IN_PYDICOM = {
+    "1.2.840.10008.1.2.4.110": "JPEG XL Lossless",
+    "1.2.840.10008.1.2.4.111": "JPEG XL JPEG Recompression",
+    "1.2.840.10008.1.2.4.112": "JPEG XL",
+    "1.2.840.10008.1.2.8.1": "Deflated Image Frame Compression",
+}
+
+
+def attributes_table() -> str:
+    """Return one row for each attribute that can be searched."""
+    return table(
+        ("attribute", "tag", "VR", "level", "matching", "returned"),
+        ((_name(a), _tag(a.tag), a.vr, a.level.name.lower(), _matching(a), _returned(a)) for a in ATTRIBUTES),
+    )
+
+
+def _name(attribute: Attribute) -> str:
+    return code(attribute.name)
+
+
+def _tag(path: str) -> str:
+    return " > ".join(f"({tag[:4]},{tag[4:]})" for tag in path.split("."))
+
+
+def _matching(attribute: Attribute) -> str:
+    if attribute.vr == "UI":
+        return "single value, list of UIDs"
+    if attribute.vr in RANGE_VRS:
+        return "single value, range"
+    if attribute.vr == "PN":
+        return "single value, wild card; case is ignored"
+    if attribute.vr in WILDCARD_VRS:
+        return "single value, wild card"
+    return "single value (number)" if attribute.vr in NUMBER_VRS else "single value"
+
+
+def _returned(attribute: Attribute) -> str:
+    return {"always": "always", "known": "when it has a value", "": "when asked for or matched"}[
+        attribute.returned
+    ]
+
+
+def transfer_syntaxes_table() -> str:
+    """Return one row for each transfer syntax that is known."""
+    known = DECODABLE | BY_TRANSFER_SYNTAX.keys() | LOSSY | NEVER_SENT | DEFLATED
+    return table(
+        ("transfer syntax", "UID", "lossy", "frames as stored", "instance as stored", "decoded here"),
+        (
+            (
+                _NOT_IN_PYDICOM.get(uid) or UID(uid).name,
+                code(uid),
+                _yes(uid in LOSSY),
+                "no" if uid in DEFLATED else code(pixel_media_type(uid)),
+                _yes(uid not in NEVER_SENT),
+                _yes(uid in DECODABLE),
+            )
+            for uid in sorted(known, key=lambda uid: [int(part) for part in uid.split(".")])
+        ),
+    )
+
+
+def _yes(value: bool) -> str:  # noqa: FBT001
+    return "yes" if value else "no"
+
+
+def statuses_table() -> str:
+    """Return one row for each thing that can go wrong in the archive."""
+    return table(
+        ("what went wrong", "status"),
+        ((sentence(kind.__doc__), f"{status.value} {status.phrase}") for kind, status in STATUS.items()),
+    )
+
+
+def failure_reasons_table() -> str:
+    """Return one row for each reason why an instance was not stored."""
+    return table(
+        ("Failure Reason (0008,1197)", "decimal", "meaning"),
+        (
+            (code(f"{reason:04X}H"), str(reason), sentence(kind.__doc__))
+            for kind, reason in FAILURE_REASON.items()
+        ),
+    )
+
+
+def bounds_table() -> str:
+    """Return what one request or one file may take."""
+    return table(
+        ("what", "bound"),
+        (
+            (
+                "request line and headers",
+                f"{protocol.MAX_HEAD_BYTES >> 10} KiB (431), within {protocol.HEAD_DEADLINE_S:g} s",
+            ),
+            (
+                "body of a store",
+                f"`DERMZOO_STORE_MAX_BYTES`, {_default('store_max_bytes') >> 30} GiB unless set (413)",
+            ),
+            ("parts of a store", f"{multipart_reader.PARTS} (400)"),
+            (
+                "results of one search",
+                f"`DERMZOO_SEARCH_LIMIT`, {_default('search_limit')} unless set; none below a named study",
+            ),
+            ("reading or decoding one file", _cage()),
+            ("decoded pixels of one conversion", f"{PIXEL_BUDGET_BYTES >> 20} MiB (406)"),
+            ("a deflated data set", f"{INFLATED >> 20} MiB, and {INFLATION} times its size"),
+            ("side of a viewport", f"{MOST_PIXELS} pixels (400)"),
+            ("thumbnail, where no viewport is named", f"{THUMBNAIL_SIZE} x {THUMBNAIL_SIZE} pixels"),
+        ),
+    )
+
+
+def _default(name: str) -> int:
+    return int(Settings.model_fields[name].default)
+
+
+def _cage() -> str:
+    memory, cpu_s = _default("caged_memory_bytes") >> 30, _default("caged_cpu_s")
+    return f"`DERMZOO_CAGED_MEMORY_BYTES`, {memory} GiB; `DERMZOO_CAGED_CPU_S`, {cpu_s} s"
+
+
+def cors_table() -> str:
+    """Return the CORS fields of every answer."""
+    return table(
+        ("field", "value"),
+        (
+            (
+                "`Access-Control-Allow-Origin`",
+                "`*`, on every answer, errors included; credentials are not allowed",
+            ),
+            ("`Access-Control-Allow-Methods`", code(cors.ALLOWED_METHODS)),
+            ("`Access-Control-Allow-Headers`", code(cors.ALLOWED_HEADERS)),
+            ("`Access-Control-Expose-Headers`", code(cors.EXPOSED_HEADERS)),
+        ),
+    )

@@ -1,0 +1,33 @@
+"""The rates of the budget, from app/throttle/policy.py."""
+
+from app.throttle.policy import Allowance, Policy
+from app.web.dicomweb import RESOURCES
+from tools.docs.tables import code, table
+
+
+def limits_table() -> str:
+    """Return one row for each figure of config/throttle.toml."""
+    rows = []
+    for section, content in Policy():
+        for key, value in content:
+            name = code(f"[{section}] {key}")
+            if isinstance(value, Allowance):
+                rows.append(
+                    (name, _amount(value.per_second, key), _amount(value.burst, key), _routes(section, key))
+                )
+            else:
+                rows.append((name, f"{value:g}", "", ""))
+    return table(("in the file", "a second, or the value", "burst", "counts"), rows)
+
+
+def _routes(section: str, key: str) -> str:
+    if section != "routes":
+        return "all clients together" if section == "shared" else "every request of a client"
+    count = sum(resource.limit == key for resource in RESOURCES)
+    return f"{count} resources" if count else "answers whose pixels must be converted"
+
+
+def _amount(number: float, key: str) -> str:
+    if key != "bytes":
+        return f"{number:g}"
+    return f"{number / 1e9:g} GB" if number >= 1e9 else f"{number / 1e6:g} MB"

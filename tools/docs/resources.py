@@ -1,0 +1,66 @@
+"""Every resource of the HTTP door, from the tables it is assembled from."""
+
+from app.auth.principals import SCOPES
+from app.observability.metrics import Metrics
+from app.web import health
+from app.web.dependencies import SERVICE_PATH
+from app.web.dicomweb import RESOURCES
+from tools.docs.tables import code, sentence, table
+
+OPERATIONS = (
+    ("/livez", health.live),
+    ("/readyz", health.ready),
+    ("/metrics", health.metrics),
+    ("/quota", health.quota),
+)
+
+
+def resources_table() -> str:
+    """Return one row for each DICOMweb resource, in order of path; the order of the table is one of speed."""
+    resources = sorted(RESOURCES, key=lambda resource: ("POST" in resource.methods, resource.path))
+    return table(
+        (
+            "resource, below `" + SERVICE_PATH + "`",
+            "methods",
+            "what it does",
+            "limit besides that of all requests",
+        ),
+        (
+            (
+                code(resource.path.replace(":path", "")),
+                ", ".join(resource.methods),
+                sentence(resource.endpoint.__doc__),
+                "" if resource.limit == "cheap" else code(resource.limit),
+            )
+            for resource in resources
+        ),
+    )
+
+
+def operations_table() -> str:
+    """Return one row for each resource that is not DICOMweb."""
+    return table(
+        ("resource", "what it does"),
+        ((code(f"GET {path}"), sentence(endpoint.__doc__)) for path, endpoint in OPERATIONS),
+    )
+
+
+def metrics_table() -> str:
+    """Return one row for each metric that is counted."""
+    kinds = {"counter": "_total", "histogram": "_bucket, _sum, _count"}
+    return table(
+        ("metric", "kind", "what it counts"),
+        (
+            (
+                code(metric.name + (kinds[metric.type] if metric.type == "counter" else "")),
+                metric.type,
+                metric.documentation,
+            )
+            for metric in Metrics().registry.collect()
+        ),
+    )
+
+
+def scopes_table() -> str:
+    """Return one row for each scope of a token."""
+    return table(("scope", "allows to"), ((code(scope), text) for scope, text in SCOPES.items()))
