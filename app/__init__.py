@@ -1,0 +1,1 @@
+"""dermzoo: a DICOMweb server and rate-limited proxy for the public dermatology corpus."""

@@ -1,0 +1,1 @@
+"""The standard: pure functions over DICOM data; no database, network or framework."""

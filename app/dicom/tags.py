@@ -1,0 +1,46 @@
+"""Attribute names as clients write them: keyword, eight hexadecimal digits, or a dotted path of either."""
+
+import re
+from functools import lru_cache
+
+from pydicom.datadict import dictionary_VR, keyword_for_tag, tag_for_keyword
+
+from app.errors import InvalidQuery
+
+HEX_TAG = re.compile(r"[0-9A-Fa-f]{8}")
+
+
+@lru_cache(maxsize=4096)
+def parse_attribute(name: str) -> str:
+    """Return the attribute path as hexadecimal tags, `00081115.0020000E` for a sequence path.
+
+    Raises InvalidQuery for a keyword that PS3.6 does not know.
+    """
+    return ".".join(_tag(part, name) for part in name.split("."))
+
+
+def _tag(part: str, name: str) -> str:
+    if HEX_TAG.fullmatch(part):
+        return part.upper()
+    number = tag_for_keyword(part)
+    if number is None:
+        raise InvalidQuery(
+            f"{name!r} is not an attribute: use a keyword of PS3.6 such as PatientID, "
+            "or eight hexadecimal digits such as 00100020"
+        )
+    return f"{number:08X}"
+
+
+@lru_cache(maxsize=4096)
+def keyword(tag: str) -> str:
+    """Return the keyword of a tag or tag path, the tag itself where PS3.6 has none."""
+    return ".".join(keyword_for_tag(int(part, 16)) or part for part in tag.split("."))
+
+
+@lru_cache(maxsize=4096)
+def value_representation(tag: str) -> str:
+    """Return the VR of the last tag of a path; `UN` where PS3.6 does not say."""
+    try:
+        return dictionary_VR(int(tag.rpartition(".")[2], 16)).split(" or ")[0]
+    except KeyError:
+        return "UN"

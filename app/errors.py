@@ -1,0 +1,86 @@
+"""What can go wrong, in the archive's own words; no protocol codes.
+
+    ArchiveError
+    ├── InvalidQuery            the question itself is wrong
+    ├── NotFound                no such study, series, instance or frame
+    ├── Unreadable              the bytes are not DICOM that we can understand
+    ├── Unaddressable           DICOM, but its UIDs cannot name it
+    ├── DuplicateInstance       the SOP Instance UID is taken by other bytes
+    ├── NotImportable           an image or its metadata lacks what publishing it needs
+    ├── NotConvertible          held, but not available in the form asked for
+    ├── CagedFailure            reading or decoding it crashed or ran out of its allowance
+    ├── StorageFull             no room left for more bytes
+    ├── StorageFailed           the disk refused; nothing was kept
+    ├── InstanceUnavailable     catalogued, but its bytes are gone or changed
+    └── CatalogUnavailable      the database is locked or away
+    SettingsError               the program cannot start as configured
+
+web/errors.py and dimse/status.py say what each means in their protocol.
+"""
+
+
+class ArchiveError(Exception):
+    """Something the caller can be told; str() is a sentence for a person."""
+
+
+class InvalidQuery(ArchiveError):
+    """The question itself is wrong."""
+
+
+class NotFound(ArchiveError):
+    """No such study, series, instance or frame."""
+
+
+class Unreadable(ArchiveError):
+    """The bytes are not DICOM that we can understand."""
+
+
+class Unaddressable(ArchiveError):
+    """DICOM, but without the valid UIDs that would name it."""
+
+
+class DuplicateInstance(ArchiveError):
+    """The SOP Instance UID is taken by other bytes; the first are kept."""
+
+
+class NotImportable(ArchiveError):
+    """An image, or what the metadata say of it, lacks what publishing it needs.
+
+    `field` names the column or the part of the picture that is wrong.
+    """
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(field, reason)
+        self.field = field
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.reason}" if self.field else self.reason
+
+
+class NotConvertible(ArchiveError):
+    """Held, but not available in the form asked for."""
+
+
+class CagedFailure(ArchiveError):
+    """Reading or decoding crashed, or ran out of its memory, processor time or patience."""
+
+
+class StorageFull(ArchiveError):
+    """No room left for more bytes."""
+
+
+class StorageFailed(ArchiveError):
+    """The disk refused; nothing was kept."""
+
+
+class InstanceUnavailable(ArchiveError):
+    """Catalogued, but its bytes are gone or were changed behind our back."""
+
+
+class CatalogUnavailable(ArchiveError):
+    """The database is locked or away; a later try may succeed."""
+
+
+class SettingsError(Exception):
+    """The program cannot start as configured; str() says what to type."""

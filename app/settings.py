@@ -1,0 +1,136 @@
+"""Every setting, typed; read once, passed down.
+
+Environment `DERMZOO_*` over `config/dermzoo.toml` over the defaults below.
+"""
+
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+DEFAULT_CONFIG = Path("config/dermzoo.toml")
+
+Network = IPv4Network | IPv6Network
+
+
+class Settings(BaseSettings):
+    """What an operator may choose; docs/reference/settings.md is generated from these descriptions."""
+
+    model_config = SettingsConfigDict(env_prefix="DERMZOO_", extra="forbid", frozen=True)
+
+    data_dir: Path = Field(Path("data"), description="Catalogue, managed files, caches, budget state.")
+    database_url: str = Field(
+        "", description="`sqlite:///…` (default: `{data_dir}/catalog.db`) or `postgresql+psycopg://…`."
+    )
+    storage_url: str = Field("", description="`file://…` (default: `{data_dir}/objects`).")
+    public_url: str = Field(
+        "",
+        description="Base of every absolute URL in answers (default: from host and port); "
+        "never taken from the Host header.",
+    )
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8080, ge=0, le=65535, description="Port to listen on.")
+    workers: int = Field(2, ge=1, le=64, description="Web server processes.")
+    trusted_proxies: Annotated[tuple[Network, ...], NoDecode] = Field(
+        (), description="Addresses or networks whose X-Forwarded-For is believed, comma separated."
+    )
+    throttle: Literal["on", "off"] = Field(
+        "on", description="`off` lets everything through (benchmarks, private networks)."
+    )
+    throttle_url: str = Field("", description="`mmap:PATH` (default: `mmap:{data_dir}/budget`) or `memory:`.")
+    throttle_file: Path = Field(Path("config/throttle.toml"), description="Rates and bursts of the budget.")
+    allow_anonymous_store: bool = Field(
+        default=False,
+        description="`true` lets anyone store; for tests and private networks; warned of at start.",
+    )
+    store_max_bytes: int = Field(
+        16 * 2**30, ge=1, description="The largest body of one STOW-RS request, in bytes."
+    )
+    search_limit: int = Field(
+        1000, ge=1, description="The most results of one search, and the number without `limit`."
+    )
+    thumbnails_max_bytes: int = Field(
+        2 * 2**30, ge=2**20, description="Room for thumbnails, in bytes; the longest unused go first."
+    )
+    caged_processes: int = Field(2, ge=1, le=32, description="Child processes that read and decode files.")
+    caged_memory_bytes: int = Field(2**30, description="Memory that one such process may use.")
+    caged_cpu_s: int = Field(10, ge=1, description="Processor seconds that one file may take there.")
+    shutdown_grace_s: int = Field(30, ge=0, description="How long a stop waits for bodies to finish.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="How much is logged.")
+
+    @field_validator("trusted_proxies", mode="before")
+    @classmethod
+    def _networks(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        if "*" in value:
+            raise ValueError("'*' would believe everybody's X-Forwarded-For: name the proxies' addresses")
+        return tuple(ip_network(part.strip(), strict=False) for part in value.split(",") if part.strip())
+
+    @field_validator("database_url")
+    @classmethod
+    def _known_database(cls, value: str) -> str:
+        if value and not value.startswith(("sqlite:///", "postgresql+psycopg://")):
+            raise ValueError("a catalogue is at sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME")
+        return value
+
+    @field_validator("storage_url")
+    @classmethod
+    def _known_storage(cls, value: str) -> str:
+        if value and not value.startswith("file://"):
+            raise ValueError("managed files are kept in a folder: file:///PATH")
+        return value
+
+    @property
+    def catalog_url(self) -> str:
+        """The SQLAlchemy URL of the catalogue."""
+        return self.database_url or f"sqlite:///{self.data_dir / 'catalog.db'}"
+
+    @property
+    def objects_dir(self) -> Path:
+        """The folder of the managed files."""
+        return (
+            Path(self.storage_url.removeprefix("file://")) if self.storage_url else self.data_dir / "objects"
+        )
+
+    @property
+    def budget_url(self) -> str:
+        """Where the state of the token buckets lives."""
+        return self.throttle_url or f"mmap:{self.data_dir / 'budget'}"
+
+    @property
+    def base_url(self) -> str:
+        """The public base of every absolute URL, without a slash at the end."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return self.public_url.rstrip("/") or f"http://{host}:{self.port}"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Order the sources: arguments, environment, file."""
+        del dotenv_settings, file_secret_settings
+        toml = TomlConfigSettingsSource(settings_cls, settings_cls.model_config.get("toml_file"))
+        return init_settings, env_settings, toml
+
+
+def load_settings(config: Path | None = None, **overrides: object) -> Settings:
+    """Read the settings; `config` names the TOML file, `overrides` win over everything."""
+
+    class FileSettings(Settings):
+        model_config = SettingsConfigDict(toml_file=config or DEFAULT_CONFIG)
+
+    return FileSettings(**{name: value for name, value in overrides.items() if value is not None})  # type: ignore[arg-type]
