@@ -1,0 +1,126 @@
+"""What follows from what is registered: counts, totals and ready answers; kept in the same transaction."""
+
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Dialect, Table, bindparam, delete, func, select, update
+
+from app.catalog.answers import required, series_attributes, study_attributes
+from app.catalog.documents import Attributes, dump, parse
+from app.catalog.models import holding, instance, series, study
+from app.catalog.prepared import Written, run_many
+from app.dicom.matching import Level
+
+T = TypeVar("T")
+
+CHUNK = 500  # values in one IN list
+
+Answer = tuple[int, dict[str, int], Attributes]  # a row's id, its counts, all that is known
+
+
+def chunks(values: list[T]) -> Iterator[list[T]]:
+    """Cut a list into pieces that one statement can take."""
+    return (values[start : start + CHUNK] for start in range(0, len(values), CHUNK))
+
+
+def drop_empty(connection: Connection, series_ids: set[int], study_ids: set[int]) -> tuple[int, int]:
+    """Delete those series and studies that hold nothing any more; return how many studies and series."""
+    dropped_series = sum(
+        connection.execute(
+            delete(series).where(
+                series.c.id.in_(chunk),
+                ~select(instance.c.id).where(instance.c.series_id == series.c.id).exists(),
+            )
+        ).rowcount
+        for chunk in chunks(list(series_ids))
+    )
+    dropped_studies = sum(
+        connection.execute(
+            delete(study).where(
+                study.c.id.in_(chunk), ~select(series.c.id).where(series.c.study_id == study.c.id).exists()
+            )
+        ).rowcount
+        for chunk in chunks(list(study_ids))
+    )
+    return dropped_studies, dropped_series
+
+
+def refresh(connection: Connection, series_ids: set[int], study_ids: set[int]) -> None:
+    """Count again what is below these series and studies, and make their answers anew."""
+    for chunk in chunks(list(series_ids)):
+        _write_answers(connection, series, Level.SERIES, _series_answers(connection, chunk))
+    for chunk in chunks(list(study_ids)):
+        _write_answers(connection, study, Level.STUDY, _study_answers(connection, chunk))
+
+
+def _series_answers(connection: Connection, ids: list[int]) -> Iterator[Answer]:
+    rows = connection.execute(
+        select(
+            series.c.id,
+            series.c.attributes,
+            study.c.study_instance_uid,
+            func.count(instance.c.id).label("instances"),
+        )
+        .join(study, series.c.study_id == study.c.id)
+        .join(instance, instance.c.series_id == series.c.id)
+        .where(series.c.id.in_(ids))
+        .group_by(series.c.id, series.c.attributes, study.c.study_instance_uid)
+    )
+    for row in rows:
+        known = parse(row.attributes)
+        attributes = series_attributes(known, row.study_instance_uid, row.instances)
+        yield row.id, {"number_of_instances": row.instances}, attributes
+
+
+def _study_answers(connection: Connection, ids: list[int]) -> Iterator[Answer]:
+    modalities: dict[int, list[str]] = {}
+    below: dict[int, tuple[int, int]] = {}
+    for study_id, modality, count, instances in connection.execute(
+        select(series.c.study_id, series.c.modality, func.count(), func.sum(series.c.number_of_instances))
+        .where(series.c.study_id.in_(ids))
+        .group_by(series.c.study_id, series.c.modality)
+        .order_by(series.c.modality)
+    ):
+        if modality:
+            modalities.setdefault(study_id, []).append(modality)
+        so_far = below.get(study_id, (0, 0))
+        below[study_id] = so_far[0] + count, so_far[1] + int(instances)
+    for row in connection.execute(select(study.c.id, study.c.attributes).where(study.c.id.in_(list(below)))):
+        counts = {"number_of_series": below[row.id][0], "number_of_instances": below[row.id][1]}
+        known = parse(row.attributes)
+        yield row.id, counts, study_attributes(known, modalities.get(row.id, []), *below[row.id])
+
+
+def _write_answers(
+    connection: Connection,
+    table: Table,
+    level: Level,
+    rows: Iterable[Answer],
+) -> None:
+    values = [
+        {"row_id": row_id, "answer": dump(required(level, attributes)), "attributes": dump(attributes)}
+        | counts
+        for row_id, counts, attributes in rows
+    ]
+    if values:
+        run_many(connection, _update(connection.dialect, table, tuple(values[0])), values)
+
+
+@lru_cache
+def _update(dialect: Dialect, table: Table, names: tuple[str, ...]) -> Written:
+    columns: dict[str, Any] = {name: bindparam(name) for name in names if name != "row_id"}
+    return Written(update(table).where(table.c.id == bindparam("row_id")).values(columns), dialect)
+
+
+def count_held(connection: Connection, studies: int, new_series: int, instances: int, size: int) -> None:
+    """Add to the totals, negative numbers after a removal; every change raises the generation."""
+    connection.execute(
+        update(holding).values(
+            studies=holding.c.studies + studies,
+            series=holding.c.series + new_series,
+            instances=holding.c.instances + instances,
+            bytes=holding.c.bytes + size,
+            generation=holding.c.generation + 1,
+        )
+    )

@@ -1,0 +1,139 @@
+"""The engine: SQLite by default, PostgreSQL by setting the URL; sync, one transaction at a time to write."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import local
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy.exc import DBAPIError, OperationalError
+
+from app.catalog.models import holding
+from app.errors import CatalogUnavailable, SettingsError
+
+# The revision of migrations/ that this code works on; tests/test_migrations.py compares the two.
+SCHEMA_REVISION = "0001"
+
+BUSY_TIMEOUT_MS = 5000
+
+
+class Catalog:
+    """The open catalogue; reading and writing raise CatalogUnavailable when it is locked or away."""
+
+    def __init__(self, url: str) -> None:
+        self.url = make_url(url)
+        self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        self.engine = _create_engine(url, is_sqlite=self.is_sqlite)
+        self._reading = local()
+        dbapi: Any = self.engine.dialect.loaded_dbapi
+        self._driver_errors: tuple[type[Exception], ...] = (dbapi.OperationalError, dbapi.InterfaceError)
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """Yield a connection to read with; each statement sees what is committed by then.
+
+        The connection stays open for its thread: opening one costs more than most questions.
+        """
+        connection: Connection | None = getattr(self._reading, "connection", None)
+        with unavailable_as_catalog_error():
+            if connection is None or connection.closed:
+                connection = self.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+                self._reading.connection = connection
+            try:
+                yield connection
+            except OperationalError:
+                connection.invalidate()
+                connection.close()
+                raise
+            except self._driver_errors as error:  # from statements of prepared.py
+                connection.invalidate()
+                connection.close()
+                raise CatalogUnavailable(f"The catalogue cannot be reached now: {error}") from error
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """Yield a connection in a transaction of its own, committed at the end; writers take turns."""
+        with unavailable_as_catalog_error(), self.engine.begin() as connection:
+            if not self.is_sqlite:
+                # One writer at a time, as on SQLite: no deadlocks and no serialization failures.
+                connection.execute(holding.select().with_for_update())
+            yield connection
+
+    def require_current_schema(self) -> None:
+        """Raise SettingsError, with the command to type, unless the schema is the one this code works on."""
+        with self.read() as connection:
+            found = _revision(connection)
+        if found != SCHEMA_REVISION:
+            state = (
+                "is empty" if found is None else f"has schema {found}, this version needs {SCHEMA_REVISION}"
+            )
+            raise SettingsError(f"The catalogue {self.name} {state}. Run: dermzoo migrate")
+
+    def is_new(self) -> bool:
+        """Whether there is no table in the database yet."""
+        with self.read() as connection:
+            return not connection.dialect.get_table_names(connection)
+
+    @property
+    def name(self) -> str:
+        """The database's URL without its password."""
+        return self.url.render_as_string(hide_password=True)
+
+    def close(self) -> None:
+        """Close this thread's connection and the pool."""
+        connection: Connection | None = getattr(self._reading, "connection", None)
+        if connection is not None:
+            connection.close()
+        self.engine.dispose()
+
+
+def _create_engine(url: str, *, is_sqlite: bool) -> Engine:
+    if not is_sqlite:
+        return create_engine(url, pool_pre_ping=True, pool_size=8, connect_args={"connect_timeout": 5})
+    database = make_url(url).database
+    if database and database != ":memory:":
+        Path(database).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(url, connect_args={"check_same_thread": False, "timeout": BUSY_TIMEOUT_MS / 1000})
+    event.listen(engine, "connect", _configure_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _configure_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401 a driver's own connection
+    connection.isolation_level = None  # transactions begin where we say, below
+    for pragma in (
+        "journal_mode = WAL",
+        "synchronous = FULL",  # a commit that was answered survives a power cut
+        "foreign_keys = ON",
+        f"busy_timeout = {BUSY_TIMEOUT_MS}",
+        "cache_size = -16384",
+        "temp_store = MEMORY",
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # IMMEDIATE: a transaction that reads first and writes later would fail where another wrote in between.
+    if connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _revision(connection: Connection) -> str | None:
+    if not connection.dialect.has_table(connection, "alembic_version"):
+        return None
+    revision: str | None = connection.execute(text("select version_num from alembic_version")).scalar()
+    return revision
+
+
+@contextmanager
+def unavailable_as_catalog_error() -> Iterator[None]:
+    """Turn the driver's errors of a locked or absent database into CatalogUnavailable."""
+    try:
+        yield
+    except OperationalError as error:
+        raise CatalogUnavailable(f"The catalogue cannot be reached now: {error.orig}") from error
+    except DBAPIError as error:
+        if error.connection_invalidated:
+            raise CatalogUnavailable(f"The catalogue was closed: {error.orig}") from error
+        raise

@@ -1,0 +1,148 @@
+"""Looking up what is held: instances with the place of their bytes, and their documents."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Select, bindparam, select
+
+from app.catalog.documents import unpack
+from app.catalog.models import document, file, folder, holding, instance, series, study
+from app.catalog.prepared import prepared
+from app.errors import NotFound
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A study, a series or an instance, as a resource names it."""
+
+    study_instance_uid: str
+    series_instance_uid: str | None = None
+    sop_instance_uid: str | None = None
+
+    def __str__(self) -> str:
+        """Return its name for a person."""
+        if self.sop_instance_uid:
+            return f"instance {self.sop_instance_uid}"
+        return (
+            f"series {self.series_instance_uid}"
+            if self.series_instance_uid
+            else f"study {self.study_instance_uid}"
+        )
+
+    def parameters(self) -> dict[str, str]:
+        """Return the values that name it in a statement."""
+        named = {
+            "study": self.study_instance_uid,
+            "series": self.series_instance_uid,
+            "instance": self.sop_instance_uid,
+        }
+        return {name: uid for name, uid in named.items() if uid is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A held instance: how it is encoded, and where its bytes are.
+
+    `folder` is None for a managed file, whose key is `name`. A reader sends `prefix`, then the file from
+    `offset` on. `frames` and `bulk` are packed ranges of the file (dicom/frames.py). `rows`, `columns`,
+    `bits_allocated` and the like are as the file says, None where it does not.
+    """
+
+    study_instance_uid: str
+    series_instance_uid: str
+    sop_instance_uid: str
+    sop_class_uid: str
+    transfer_syntax_uid: str
+    photometric_interpretation: str | None
+    samples_per_pixel: int | None
+    bits_allocated: int | None
+    rows: int | None
+    columns: int | None
+    prefix: bytes | None
+    offset: int
+    frames: bytes
+    bulk: bytes
+    folder: str | None
+    name: str
+    size: int
+    mtime_ns: int
+    sha256: bytes
+
+
+_HELD = (
+    study.c.study_instance_uid,
+    series.c.series_instance_uid,
+    *(
+        instance.c[name]
+        for name in (
+            "sop_instance_uid",
+            "sop_class_uid",
+            "transfer_syntax_uid",
+            "photometric_interpretation",
+            "samples_per_pixel",
+            "bits_allocated",
+            "rows",
+            "columns",
+            "prefix",
+            "offset",
+            "frames",
+            "bulk",
+        )
+    ),
+    folder.c.path,
+    file.c.name,
+    file.c.size,
+    file.c.mtime_ns,
+    file.c.sha256,
+)
+
+
+def held_instances(connection: Connection, reference: Reference) -> list[Held]:
+    """Return the instances of a study or series, or the one instance, in the order of registration.
+
+    Raises NotFound when there is none.
+    """
+    parameters = reference.parameters()
+    rows = _held(connection.dialect, len(parameters)).rows(connection, parameters)
+    if not rows:
+        raise NotFound(f"There is no {reference} here.")
+    return [Held(*row) for row in rows]
+
+
+def documents(connection: Connection, reference: Reference) -> list[bytes]:
+    """Return the DICOM JSON of the instances of a resource, in order; raises NotFound when there is none."""
+    parameters = reference.parameters()
+    rows = _documents(connection.dialect, len(parameters)).rows(connection, parameters)
+    if not rows:
+        raise NotFound(f"There is no {reference} here.")
+    return [unpack(row.packed) for row in rows]
+
+
+def totals(connection: Connection) -> dict[str, int]:
+    """Return how many studies, series, instances and bytes are held."""
+    row = connection.execute(select(holding)).one()
+    return {"studies": row.studies, "series": row.series, "instances": row.instances, "bytes": row.bytes}
+
+
+@prepared
+def _held(depth: int) -> Select[Any]:
+    statement = select(*_HELD).join_from(instance, file, instance.c.file_id == file.c.id)
+    return _below(statement.outerjoin(folder, file.c.folder_id == folder.c.id), depth)
+
+
+@prepared
+def _documents(depth: int) -> Select[Any]:
+    return _below(select(document.c.packed).join_from(document, instance), depth)
+
+
+def _below(statement: Select[Any], depth: int) -> Select[Any]:
+    statement = (
+        statement.join(series, instance.c.series_id == series.c.id)
+        .join(study, series.c.study_id == study.c.id)
+        .where(study.c.study_instance_uid == bindparam("study"))
+    )
+    if depth > 1:
+        statement = statement.where(series.c.series_instance_uid == bindparam("series"))
+    if depth > 2:
+        return statement.where(instance.c.sop_instance_uid == bindparam("instance"))
+    return statement.order_by(series.c.id, instance.c.id)

@@ -1,0 +1,148 @@
+"""The tables. Columns of searchable attributes come from the one table in attributes.py."""
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+from app.catalog.attributes import ATTRIBUTES
+from app.dicom.matching import Level
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# PostgreSQL: compared byte by byte, as SQLite does, so that ranges and prefixes use the index.
+DicomText = String().with_variant(String(collation="C"), "postgresql")
+Id = Integer().with_variant(BigInteger(), "postgresql")
+
+
+def _attribute_columns(level: Level) -> list[Column[int] | Column[str]]:
+    return [
+        Column(
+            a.column, Id, nullable=a.source == "column", server_default=None if a.source == "column" else "0"
+        )
+        if a.is_integer
+        else Column(a.column, DicomText, nullable=a.vr != "UI")
+        for a in ATTRIBUTES
+        if a.level == level and a.source != "modalities"
+    ]
+
+
+# A folder that is indexed in place; its files are never moved or changed.
+folder = Table(
+    "folder",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("path", Text, nullable=False, unique=True),
+)
+
+# Where the bytes are: in a folder under `name`, or managed (folder_id null) under the key `name`.
+# A file that was refused keeps its row and the `problem`, so that a later run need not read it again.
+file = Table(
+    "file",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("folder_id", ForeignKey("folder.id", ondelete="CASCADE")),
+    Column("name", Text, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("mtime_ns", BigInteger, nullable=False),
+    Column("sha256", LargeBinary(32)),
+    Column("problem", Text),
+    UniqueConstraint("folder_id", "name"),
+)
+
+# `answer` is the ready QIDO-RS result with the required attributes and counts, DICOM JSON with the byte 0x01
+# for the service root (dicom/scan.py); `attributes` is all that is known at the level.
+study = Table(
+    "study",
+    metadata,
+    Column("id", Id, primary_key=True),
+    *_attribute_columns(Level.STUDY),
+    Column("answer", LargeBinary, nullable=False),
+    Column("attributes", LargeBinary, nullable=False),
+    UniqueConstraint("study_instance_uid"),
+)
+
+series = Table(
+    "series",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("study_id", ForeignKey("study.id", ondelete="CASCADE"), nullable=False),
+    *_attribute_columns(Level.SERIES),
+    Column("answer", LargeBinary, nullable=False),
+    Column("attributes", LargeBinary, nullable=False),
+    UniqueConstraint("study_id", "series_instance_uid"),
+    Index(None, "series_instance_uid"),
+    Index(None, "modality", "study_id"),
+)
+
+# `frames` and `bulk` hold offsets and lengths in the file (dicom/frames.py); `prefix` is what must be sent
+# before the file, from `offset` on, to make it a Part 10 file.
+instance = Table(
+    "instance",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("series_id", ForeignKey("series.id", ondelete="CASCADE"), nullable=False),
+    Column("file_id", ForeignKey("file.id"), nullable=False),
+    *_attribute_columns(Level.INSTANCE),
+    Column("prefix", LargeBinary),
+    Column("offset", Integer, nullable=False),
+    Column("frames", LargeBinary, nullable=False),
+    Column("bulk", LargeBinary, nullable=False),
+    UniqueConstraint("sop_instance_uid"),
+    Index(None, "series_id", "id"),
+    Index(None, "file_id"),
+)
+
+# The DICOM JSON of an instance, packed (documents.py); apart, so that searches read narrow rows.
+document = Table(
+    "document",
+    metadata,
+    Column("instance_id", ForeignKey("instance.id", ondelete="CASCADE"), primary_key=True),
+    Column("packed", LargeBinary, nullable=False),
+)
+
+# One row. `generation` grows with every change, and tells remembered pages from stale ones.
+holding = Table(
+    "holding",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("studies", BigInteger, nullable=False, server_default="0"),
+    Column("series", BigInteger, nullable=False, server_default="0"),
+    Column("instances", BigInteger, nullable=False, server_default="0"),
+    Column("bytes", BigInteger, nullable=False, server_default="0"),
+    Column("generation", BigInteger, nullable=False, server_default="0"),
+)
+
+# A bearer token; only the hash of its secret is kept.
+token = Table(
+    "token",
+    metadata,
+    Column("id", String(16), primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("secret_sha256", LargeBinary(32), nullable=False),
+    Column("scopes", Text, nullable=False),
+    Column("created_at", String(32), nullable=False),
+    Column("revoked_at", String(32)),
+)
+
+for _attribute in ATTRIBUTES:
+    # The UIDs and Modality have theirs above.
+    if _attribute.indexed and _attribute.vr != "UI" and _attribute.column != "modality":
+        _table = {Level.STUDY: study, Level.SERIES: series, Level.INSTANCE: instance}[_attribute.level]
+        Index(None, _table.c[_attribute.column], _table.c.id)

@@ -1,0 +1,89 @@
+"""Statements compiled once and run on the driver's own cursor, to read and to write many rows.
+
+SQLAlchemy's own execution costs about six times what SQLite takes to answer (docs/decisions/0012), and as
+much for each row written. Lists of values whose length varies go through it all the same.
+"""
+
+from collections import namedtuple
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import Connection, Dialect, Insert, Select, Table, Update, bindparam, insert
+from sqlalchemy.engine.interfaces import DBAPIConnection
+
+
+class Prepared:
+    """One SELECT for one dialect. Rows are named tuples of its columns."""
+
+    def __init__(self, statement: Select[Any], dialect: Dialect) -> None:
+        compiled: Any = statement.compile(dialect=dialect)
+        self._statement = statement
+        self._is_expanding = bool(compiled.post_compile_params)
+        self._sql = str(compiled)
+        self._fixed: dict[str, Any] = {k: v for k, v in compiled.params.items() if v is not None}
+        self._order: list[str] | None = compiled.positiontup
+        names = [column.name for column in statement.selected_columns]
+        row: Any = namedtuple("Row", [*names], rename=True)  # type: ignore[misc]  # noqa: PYI024 fields known here
+        self._row = row._make
+
+    def rows(self, connection: Connection, values: Mapping[str, Any]) -> list[Any]:
+        """Return all rows."""
+        if self._is_expanding:
+            return list(connection.execute(self._statement, values))
+        parameters: Any = self._fixed | dict(values)
+        if self._order is not None:
+            parameters = [parameters[name] for name in self._order]
+        driver: DBAPIConnection = connection.connection.dbapi_connection  # type: ignore[assignment]
+        cursor = driver.cursor()
+        try:
+            cursor.execute(self._sql, parameters)
+            return [self._row(row) for row in cursor.fetchall()]
+        finally:
+            cursor.close()
+
+    def scalar(self, connection: Connection, values: Mapping[str, Any]) -> Any:  # noqa: ANN401 of the column's type
+        """Return the first column of the first row, None where there is no row."""
+        found = self.rows(connection, values)
+        return found[0][0] if found else None
+
+
+def prepared(make: Callable[..., Select[Any]]) -> Callable[..., Prepared]:
+    """Have a function that builds a SELECT return it prepared, made once for each set of arguments.
+
+    The function is then called with the connection's dialect before its own arguments.
+    """
+
+    @lru_cache(maxsize=1024)
+    def once(dialect: Dialect, *arguments: Any) -> Prepared:  # noqa: ANN401 those of the function
+        return Prepared(make(*arguments), dialect)
+
+    return once
+
+
+class Written:
+    """One INSERT or UPDATE for one dialect, to be run for many rows."""
+
+    def __init__(self, statement: Insert | Update, dialect: Dialect) -> None:
+        compiled: Any = statement.compile(dialect=dialect)
+        self.sql = str(compiled)
+        self.order: list[str] | None = compiled.positiontup
+
+
+def run_many(connection: Connection, written: Written, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Run a statement once for each row, within the caller's transaction."""
+    order = written.order
+    parameters: Any = [tuple(row[name] for name in order) for row in rows] if order else list(rows)
+    connection.exec_driver_sql(written.sql, parameters)
+
+
+def insert_rows(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert rows that all name the same columns."""
+    if rows:
+        run_many(connection, _insert(connection.dialect, table, tuple(rows[0])), rows)
+
+
+@lru_cache
+def _insert(dialect: Dialect, table: Table, names: tuple[str, ...]) -> Written:
+    values: dict[str, Any] = {name: bindparam(name) for name in names}
+    return Written(insert(table).values(values), dialect)

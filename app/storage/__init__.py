@@ -1,0 +1,1 @@
+"""Where the bytes are: one contract, kept by every place that can hold files."""

@@ -1,0 +1,94 @@
+"""The disk's own words, turned into ours; what a failed fsync means for everything after it."""
+
+import errno
+import os
+from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+from app.errors import StorageFailed, StorageFull
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_SYNC_THREADS = 8  # fsyncs that wait together share the file system's commits: half the time of one by one
+_WORTH_THREADS = 4  # fewer are done sooner than threads are started
+
+
+@contextmanager
+def disk_errors() -> Iterator[None]:
+    """Turn an OSError into StorageFull or StorageFailed."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise StorageFull("The disk has no room left; nothing was kept.") from error
+        raise StorageFailed(f"The disk refused ({error.strerror}); nothing was kept.") from error
+
+
+class Disk:
+    """One file system that must hold what it was given, or say so.
+
+    After an fsync that failed, the kernel may have dropped the pages and report the next fsync as a
+    success. So this disk takes nothing more until the process starts anew, and nothing is tried again.
+    """
+
+    def __init__(self, root: Path, minimum_free: float, fsync: Callable[[int], None] = os.fsync) -> None:
+        self._root = root
+        self._minimum_free = minimum_free
+        self._fsync = fsync
+        self._failure = ""
+        self._synced_folders: set[Path] = set()
+
+    def check_room(self) -> None:
+        """Raise StorageFailed after a failed fsync, StorageFull below the minimum of free space."""
+        if self._failure:
+            raise StorageFailed(self._failure)
+        with disk_errors():
+            found = os.statvfs(self._root)
+        if found.f_bavail < found.f_blocks * self._minimum_free:
+            raise StorageFull(
+                f"Less than {self._minimum_free:.0%} of the disk is free; nothing more can be kept."
+            )
+
+    def sync(self, descriptor: int) -> None:
+        """Wait until an open file or folder is on the disk; a failure is for good."""
+        if self._failure:
+            raise StorageFailed(self._failure)
+        try:
+            with disk_errors():
+                self._fsync(descriptor)
+        except StorageFailed as error:
+            self._failure = f"{error} The storage only reads until the server is started again."
+            raise StorageFailed(self._failure) from error
+
+    def run_all(self, syncs: Sequence[Callable[[], None]]) -> None:
+        """Call functions that each wait for an fsync, side by side; raise what the first of them raised."""
+        if len(syncs) < _WORTH_THREADS:
+            for sync in syncs:
+                sync()
+            return
+        with ThreadPoolExecutor(min(_SYNC_THREADS, len(syncs))) as threads:
+            for waiting in [threads.submit(sync) for sync in syncs]:
+                waiting.result()
+
+    def sync_folders(self, folders: AbstractSet[Path]) -> None:
+        """Wait until the names in these folders are on the disk, and the folders' own, up to the root."""
+        above = {parent for folder in folders for parent in self._parents(folder)} - self._synced_folders
+        descriptors: list[int] = []
+        try:
+            with disk_errors():
+                descriptors.extend(
+                    os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                    for folder in (*folders, *above)
+                )
+            self.run_all([partial(self.sync, descriptor) for descriptor in descriptors])
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
+        # Folders are never deleted: a name that is on the disk stays there.
+        self._synced_folders |= above
+
+    def _parents(self, folder: Path) -> list[Path]:
+        return [parent for parent in folder.parents if parent == self._root or self._root in parent.parents]

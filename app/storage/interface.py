@@ -1,0 +1,107 @@
+"""What every place that holds managed files promises; tests/contracts/test_storage.py asks each for it.
+
+A file is staged, kept under its SHA-256, named by a row of the catalogue, and only then released.
+Whatever moment the process dies at, the next sweep can tell from the staged leftovers alone what was
+promised and what was not.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
+
+
+class StoredFile(Protocol):
+    """An open file whose bytes do not change; close it, or use it in a `with` statement."""
+
+    @property
+    def descriptor(self) -> int:
+        """The operating system's number of the open file."""
+
+    @property
+    def size(self) -> int:
+        """Length in bytes."""
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return exactly `length` bytes from `offset`; raise InstanceUnavailable if the file ends before."""
+
+    def close(self) -> None:
+        """Give the descriptor back; a second call does nothing."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class StagedFile(Protocol):
+    """A file on its way in; nobody but its writer knows of it."""
+
+    @property
+    def path(self) -> Path:
+        """Where another process may read what was written so far."""
+
+    @property
+    def size(self) -> int:
+        """Bytes written so far."""
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Append `data`; raise StorageFull or StorageFailed."""
+
+    def finish(self) -> None:
+        """End the writing, once; the file stays until its staging ends."""
+
+
+class Staging(Protocol):
+    """The staged files of one request, message or job; several threads may stage at once.
+
+    Leaving its `with` block deletes what was never kept; what was kept and not released is left to the sweep.
+    """
+
+    @property
+    def has_unreleased(self) -> bool:
+        """Whether files were kept and not released: a sweep is due."""
+
+    def new(self) -> StagedFile:
+        """Begin one file; raise StorageFull or StorageFailed."""
+
+    def drop(self, staged: StagedFile) -> None:
+        """Delete one staged file that will not be kept."""
+
+    def keep(self, files: Mapping[str, StagedFile]) -> None:
+        """Make `files` (SHA-256 -> staged file) durable under their keys, in one group of fsyncs.
+
+        Called once. Nothing counts as held until a row of the catalogue names it and release() follows.
+        """
+
+    def release(self, catalogued: Iterable[str]) -> None:
+        """Forget the kept files that committed rows name."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class Storage(Protocol):
+    """Managed files by key; a key is the SHA-256 of the content in lower-case hexadecimal."""
+
+    def staging(self) -> Staging:
+        """Begin to take files in; raise StorageFull or StorageFailed."""
+
+    def open(self, key: str) -> StoredFile:
+        """Open a file that is held; raise InstanceUnavailable."""
+
+    def keys(self) -> Iterator[str]:
+        """Yield the key of every file held, in order."""
+
+    def is_settled(self, key: str) -> bool:
+        """Whether a file is held and no staging, alive or dead, still has it."""
+
+    def sweep(self, is_catalogued: Callable[[str], bool]) -> int:
+        """Clear what dead writers left; return how many files that no row names were deleted."""
+
+    def probe(self) -> None:
+        """Raise StorageFull or StorageFailed when the next file could not be taken in."""

@@ -1,0 +1,89 @@
+"""Managed files in a local folder, safe against a crash at any moment without a journal.
+
+    {root}/ab/abcd…          a file under its SHA-256; never text that a client sent
+    {root}/tmp/{random}/{n}  the staged files of one request; the request holds a lock on the folder
+
+keep() gives a staged file a second name, its key, once its bytes are on the disk. release() takes the
+first name away, after the catalogue has been committed. So a staging folder that nobody locks belongs to
+a dead writer, and a file in it with two names may lack its row: sweep() looks at those alone, however
+many files are held.
+
+{root}/tmp/guard keeps deleting and keeping apart: whoever keeps holds it shared until the commit, whoever
+deletes holds it alone. So bytes that two requests bring at once are never deleted by the one that failed.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from app.errors import InstanceUnavailable
+from app.storage import sweep
+from app.storage.disk import Disk, disk_errors
+from app.storage.opened import OpenedFile
+from app.storage.staging import LocalStaging
+
+MINIMUM_FREE = 0.02  # of the file system; below it nothing more is taken in
+
+_HEX = frozenset("0123456789abcdef")
+
+
+class LocalStorage:
+    """A folder of managed files; several processes and threads may share it."""
+
+    def __init__(
+        self, root: Path, *, minimum_free: float = MINIMUM_FREE, fsync: Callable[[int], None] = os.fsync
+    ) -> None:
+        self.root = Path(root).absolute()
+        self._staged_root = self.root / "tmp"
+        self._guard = self._staged_root / "guard"
+        with disk_errors():
+            self._staged_root.mkdir(parents=True, exist_ok=True)
+        self._disk = Disk(self.root, minimum_free, fsync)
+
+    def staging(self) -> LocalStaging:
+        """Begin to take files in; raise StorageFull or StorageFailed."""
+        self._disk.check_room()
+        return LocalStaging(self._staged_root, self._guard, self._disk, self.path_of)
+
+    def path_of(self, key: str) -> Path:
+        """Return where the file of a key is or would be; raise InstanceUnavailable if it is no key."""
+        if len(key) != 64 or not _HEX.issuperset(key):
+            raise InstanceUnavailable(
+                "The catalogue names a managed file by something that is not a SHA-256."
+            )
+        return self.root / key[:2] / key
+
+    def open(self, key: str) -> OpenedFile:
+        """Open a file that is held; raise InstanceUnavailable."""
+        try:
+            descriptor = os.open(self.path_of(key), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError as error:
+            raise InstanceUnavailable(f"A managed file cannot be opened: {error.strerror}.") from error
+        return OpenedFile(descriptor, os.fstat(descriptor).st_size)
+
+    def keys(self) -> Iterator[str]:
+        """Yield the key of every file held, in order."""
+        for first in _names(self.root, 2):
+            yield from _names(self.root / first, 64)
+
+    def is_settled(self, key: str) -> bool:
+        """Whether a file is held and no staging, alive or dead, still has it."""
+        try:
+            return self.path_of(key).stat().st_nlink == 1
+        except FileNotFoundError:
+            return False
+
+    def sweep(self, is_catalogued: Callable[[str], bool]) -> int:
+        """Clear what dead writers left; return how many files that no row names were deleted."""
+        with disk_errors():
+            return sweep.sweep(self._staged_root, self._guard, self.path_of, is_catalogued)
+
+    def probe(self) -> None:
+        """Raise StorageFull or StorageFailed when the next file could not be taken in."""
+        with self.staging() as staging:
+            staging.new().write(b"probe")
+
+
+def _names(folder: Path, length: int) -> list[str]:
+    names = (path.name for path in folder.iterdir())
+    return sorted(name for name in names if len(name) == length and _HEX.issuperset(name))

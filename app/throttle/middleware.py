@@ -1,0 +1,100 @@
+"""The limiter of every HTTP request, whatever its path or method: 404, 405 and OPTIONS too. Plain ASGI.
+
+On entry one atomic step counts the request and looks at the byte buckets. A client that is over its own
+limit is held until it is its turn, for viewers do not retry, and is refused with 429 only if that would
+take too long; when all clients together are, new requests get 503 and started answers go on slowly. Bytes
+are charged as they go out (exchange.py). A started body is slowed down, never cut.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Collection
+
+from app.throttle.budget import Budget, Refusal
+from app.throttle.clients import Clients
+from app.throttle.exchange import ClientGone, Exchange, Message, Receive, Send, Sleep
+from app.throttle.refusals import refuse
+
+App = Callable[[Message, Receive, Send], Awaitable[None]]
+
+RECORD = "dermzoo.budget"  # where the request's Exchange stands in the scope
+# Ways to hand a file to the server that would pass us by.
+BYPASSES = frozenset({"http.response.pathsend", "http.response.zerocopysend"})
+
+
+class Throttle:
+    """ASGI middleware; `cheap_paths` are answered even when bytes have run out; their requests count."""
+
+    def __init__(
+        self,
+        app: App,
+        budget: Budget,
+        clients: Clients,
+        *,
+        cheap_paths: Collection[str] = ("/livez", "/readyz", "/quota"),
+        sleep: Sleep = asyncio.sleep,
+    ) -> None:
+        self._app, self._budget, self._clients = app, budget, clients
+        self._cheap_paths, self._sleep = frozenset(cheap_paths), sleep
+        self._held: Counter[str] = Counter()  # requests waiting in this process, by client
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Admit, hold or refuse one request, and charge what it sends."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        account = self._budget.account(self._clients.identify(scope))
+        is_cheap = scope["path"] in self._cheap_paths
+        exchange = Exchange(
+            self._budget,
+            account,
+            receive,
+            send,
+            self._sleep,
+            is_cheap=is_cheap,
+            is_head=scope["method"] == "HEAD",
+        )
+        scope[RECORD] = exchange
+        if "extensions" in scope and not BYPASSES.isdisjoint(scope["extensions"]):
+            scope["extensions"] = {k: v for k, v in scope["extensions"].items() if k not in BYPASSES}
+        may_wait = self._held[account.client.key] < self._budget.policy.hold.requests_per_client
+        admission = self._budget.admit(account, may_wait=may_wait, cheap=is_cheap)
+        if isinstance(admission, Refusal):
+            await self._refuse(exchange, admission, send)
+            return
+        try:
+            if admission:
+                await self._hold(exchange, admission)
+            await self._app(scope, exchange.receive, exchange.send)
+        except Exception as error:
+            # Whatever the application makes of the exception that told it to stop, nobody is left to hear it.
+            if not _comes_from_gone_client(error):
+                raise
+        finally:
+            exchange.finish()
+
+    async def _hold(self, exchange: Exchange, seconds: float) -> None:
+        key = exchange.account.client.key
+        self._held[key] += 1
+        try:
+            await exchange.wait(seconds)
+        except ClientGone:
+            self._budget.withdraw(exchange.account)
+            raise
+        finally:
+            self._held[key] -= 1
+            if not self._held[key]:
+                del self._held[key]
+
+    async def _refuse(self, exchange: Exchange, refusal: Refusal, send: Send) -> None:
+        exchange.refused = refusal
+        answer = refuse(refusal, exchange.account.client)
+        await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
+        await send({"type": "http.response.body", "body": answer.body})
+
+
+def _comes_from_gone_client(error: BaseException) -> bool:
+    seen: BaseException | None = error
+    while seen is not None and not isinstance(seen, ClientGone):
+        seen = seen.__cause__ or seen.__context__
+    return seen is not None

@@ -1,0 +1,98 @@
+"""How much is allowed: rates and bursts, read from `config/throttle.toml` over the defaults below.
+
+The file that ships says why each figure is what it is; a test keeps it equal to these defaults.
+"""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from app.errors import SettingsError
+
+RouteKind = Literal["search", "render", "store", "transcode"]
+ROUTE_KINDS: tuple[RouteKind, ...] = ("search", "render", "store", "transcode")
+
+Rate = Annotated[float, Field(gt=0, le=1e12, allow_inf_nan=False)]
+Burst = Annotated[float, Field(ge=1, le=1e14, allow_inf_nan=False)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Allowance(_Section):
+    """One bucket: what it gains each second, and what it holds when full."""
+
+    per_second: Rate
+    burst: Burst
+
+
+class Shared(_Section):
+    """What all clients have together."""
+
+    bytes: Allowance = Allowance(per_second=50e6, burst=10e9)
+
+
+class PerClient(_Section):
+    """What each address has, or, multiplied, each token."""
+
+    requests: Allowance = Allowance(per_second=50, burst=2000)
+    bytes: Allowance = Allowance(per_second=4e6, burst=512e6)
+
+
+class PerToken(_Section):
+    """What a token's own buckets are multiplied by."""
+
+    factor: Annotated[float, Field(ge=1, le=1e6, allow_inf_nan=False)] = 10
+
+
+class Holding(_Section):
+    """How a burst is queued rather than refused."""
+
+    longest_s: Annotated[float, Field(ge=0, le=300, allow_inf_nan=False)] = 10
+    requests_per_client: Annotated[int, Field(ge=0, le=100_000)] = 1000
+
+
+class Routes(_Section):
+    """Requests to the costly routes, per client, beside the client's requests in all."""
+
+    search: Allowance = Allowance(per_second=20, burst=500)
+    render: Allowance = Allowance(per_second=20, burst=1000)
+    store: Allowance = Allowance(per_second=10, burst=200)
+    transcode: Allowance = Allowance(per_second=10, burst=500)
+
+
+class Policy(_Section):
+    """All rates and bursts; the sections are those of the file."""
+
+    shared: Shared = Shared()
+    client: PerClient = PerClient()
+    token: PerToken = PerToken()
+    hold: Holding = Holding()
+    routes: Routes = Routes()
+
+    def route(self, kind: RouteKind) -> Allowance:
+        """Return the allowance of a costly route."""
+        allowance: Allowance = getattr(self.routes, kind)
+        return allowance
+
+
+def load_policy(path: Path) -> Policy:
+    """Read the policy file; a file that is not there means the defaults.
+
+    Raises SettingsError naming the file and the key.
+    """
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return Policy()
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError(f"cannot read the rates in {path}: {error}") from error
+    try:
+        return Policy.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise SettingsError(f"{path}: {key}: {first['msg']} (found {first['input']!r})") from error

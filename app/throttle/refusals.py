@@ -1,0 +1,99 @@
+"""The answer when it is too much: RFC 9457 problem document, Retry-After, RateLimit and RateLimit-Policy.
+
+The fields and problem types are those of draft-ietf-httpapi-ratelimit-headers-10: Structured Fields (RFC
+9651), policies named by strings, quota units `requests` and `content-bytes`. `q` is the burst and `w` the
+seconds in which an empty bucket fills, so q / w is the rate. `t` is the number of Retry-After.
+
+Ordinary answers do not carry them: they would cost a store look-up and 150 bytes an answer and make answers
+differ that caches could share; `/quota` tells the same to whoever asks.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from app.throttle.budget import Line, Refusal
+from app.throttle.clients import Client
+
+LARGEST_INTEGER = 999_999_999_999_999  # RFC 9651, 3.3.1
+PROBLEM_TYPES = "https://iana.org/assignments/http-problem-types#"
+
+
+class Answer(NamedTuple):
+    """A complete HTTP answer; the names of headers are in lower case."""
+
+    status: int
+    headers: list[tuple[bytes, bytes]]
+    body: bytes
+
+
+def refuse(refusal: Refusal, client: Client) -> Answer:
+    """Return 429 when the client used up its own allowance, 503 when all clients together did."""
+    after_s = refusal.retry_after_s
+    if refusal.is_shared:
+        status, kind, title = (
+            503,
+            "temporary-reduced-capacity",
+            "The archive is out of capacity for the moment",
+        )
+    else:
+        status, kind, title = 429, "quota-exceeded", "You have used up your allowance for the moment"
+    problem = {
+        "type": PROBLEM_TYPES + kind,
+        "title": title,
+        "status": status,
+        "detail": f"{_what(refusal, client)} {_what_to_do(after_s)}",
+        "violated-policies": [line.name for line in refusal.short],
+    }
+    body = json.dumps(problem).encode()
+    headers = [
+        (b"content-type", b"application/problem+json"),
+        (b"content-length", str(len(body)).encode()),
+        (b"cache-control", b"no-store"),
+        (b"retry-after", str(after_s).encode()),
+        (b"ratelimit-policy", ratelimit_policy(refusal.short).encode()),
+        (b"ratelimit", ratelimit(refusal.short, after_s).encode()),
+    ]
+    return Answer(status, headers, body)
+
+
+def ratelimit_policy(lines: Sequence[Line]) -> str:
+    """Return the value of RateLimit-Policy (section 3 of the draft)."""
+    return ", ".join(
+        f'"{line.name}";q={_integer(line.bucket.burst)};qu="{line.unit}";w={_window_s(line)}'
+        for line in lines
+    )
+
+
+def ratelimit(lines: Sequence[Line], after_s: int) -> str:
+    """Return the value of RateLimit (section 4 of the draft) for buckets that have nothing left."""
+    return ", ".join(f'"{line.name}";r=0;t={after_s}' for line in lines)
+
+
+def _window_s(line: Line) -> int:
+    return max(1, _integer(line.bucket.burst / line.bucket.per_second))
+
+
+def _integer(number: float) -> int:
+    return min(round(number), LARGEST_INTEGER)
+
+
+def _what(refusal: Refusal, client: Client) -> str:
+    if refusal.is_shared:
+        return "All clients together have used up the bytes that this archive may send now."
+    whose = "This token" if client.has_token else "Your address"
+    used = " and ".join(_allowance(line) for line in refusal.short)
+    return f"{whose} has used up its {used}."
+
+
+def _allowance(line: Line) -> str:
+    per_second, burst = line.bucket.per_second, line.bucket.burst
+    if line.unit == "requests":
+        what = line.name.removesuffix("-requests").removeprefix("client")
+        return f"{what} requests ({per_second:g} a second, {burst:g} at once)".lstrip()
+    return f"bytes ({per_second / 1e6:g} MB a second, {burst / 1e6:g} MB at once)"
+
+
+def _what_to_do(after_s: int) -> str:
+    seconds = "1 second" if after_s == 1 else f"{after_s} seconds"
+    return f"Wait {seconds}, then send the same request again; /quota tells where you stand."

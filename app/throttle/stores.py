@@ -1,0 +1,65 @@
+"""Where balances live: one interface; here the store of one process. The store of several is mmap_store."""
+
+import secrets
+from collections.abc import Sequence
+from hashlib import blake2b
+from threading import Lock
+from typing import Protocol
+
+from app.throttle.bucket import Bucket, Draw
+from app.throttle.slots import SlotTable, table_bytes
+
+# Two buckets for each of 32,000 clients at once; 2 MiB.
+DEFAULT_SLOTS = 65536
+SALT_BYTES = 16
+
+
+class BucketStore(Protocol):
+    """Balances of buckets; every method is safe from any thread and takes microseconds."""
+
+    def key(self, name: str) -> int:
+        """Return the 64 bits that stand for a bucket's name in this store."""
+
+    def take(self, draws: Sequence[Draw], now: float) -> tuple[bool, list[float]]:
+        """Take every draw or none, in one atomic step.
+
+        Each bucket may occur once. `now` is in seconds of CLOCK_MONOTONIC. Returns whether the draws were
+        made, and the balances after that.
+        """
+
+    def peek(self, buckets: Sequence[Bucket], now: float) -> list[float]:
+        """Return the balances, and change nothing."""
+
+    def close(self) -> None:
+        """Let go of files and memory."""
+
+
+def salted_key(salt: bytes, name: str) -> int:
+    """Return 64 bits for a name, never 0; without the salt nobody can choose names whose slots collide."""
+    return int.from_bytes(blake2b(name.encode(), digest_size=8, key=salt).digest(), "little") | 1
+
+
+class MemoryStore:
+    """Balances of one process, forgotten when it ends."""
+
+    def __init__(self, slots: int = DEFAULT_SLOTS) -> None:
+        self._table = SlotTable(memoryview(bytearray(table_bytes(slots))))
+        self._salt = secrets.token_bytes(SALT_BYTES)
+        self._lock = Lock()
+
+    def key(self, name: str) -> int:
+        """Return the 64 bits that stand for a bucket's name."""
+        return salted_key(self._salt, name)
+
+    def take(self, draws: Sequence[Draw], now: float) -> tuple[bool, list[float]]:
+        """Take every draw or none; return whether, and the balances."""
+        with self._lock:
+            return self._table.take(draws, now)
+
+    def peek(self, buckets: Sequence[Bucket], now: float) -> list[float]:
+        """Return the balances."""
+        with self._lock:
+            return self._table.peek(buckets, now)
+
+    def close(self) -> None:
+        """Nothing to let go of."""

@@ -1,0 +1,71 @@
+"""The file that ships says what the program does anyway; a wrong one is refused by name."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from app.errors import SettingsError
+from app.throttle.budget import open_budget, open_store
+from app.throttle.mmap_store import MmapStore
+from app.throttle.policy import Policy, load_policy
+from app.throttle.stores import MemoryStore
+
+SHIPPED = Path(__file__).parents[2] / "config" / "throttle.toml"
+
+
+def test_the_file_that_ships_is_the_defaults_and_complete():
+    assert load_policy(SHIPPED) == Policy()
+    assert tomllib.loads(SHIPPED.read_text()) == Policy().model_dump()
+
+
+def test_a_missing_file_means_the_defaults(tmp_path):
+    assert load_policy(tmp_path / "none.toml") == Policy()
+
+
+def test_what_the_file_leaves_out_keeps_its_default(tmp_path):
+    path = tmp_path / "throttle.toml"
+    path.write_text("[hold]\nlongest_s = 3\n")
+    assert load_policy(path).hold.longest_s == 3
+    assert load_policy(path).client == Policy().client
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("[client]\nrequests = { per_second = 0, burst = 5 }", r"client\.requests\.per_second"),
+        ("[client]\nrequests = { per_second = 1, burst = 0.5 }", r"client\.requests\.burst"),
+        ("[client]\nrequests = { per_second = 1 }", r"client\.requests\.burst"),
+        ('[client]\nbytes = { per_second = "fast", burst = 5 }', r"client\.bytes\.per_second"),
+        ("[shared]\nbytes = { per_second = inf, burst = 5 }", r"shared\.bytes\.per_second"),
+        ("[shared]\nbytes = { per_second = nan, burst = 5 }", r"shared\.bytes\.per_second"),
+        ("[hold]\nlongest_s = -1", r"hold\.longest_s"),
+        ("[hold]\nlongest = 1", r"hold\.longest"),
+        ("[routes]\nserach = { per_second = 1, burst = 1 }", r"routes\.serach"),
+        ("[global]\n", "global"),
+        ("[client\n", "cannot read the rates"),
+    ],
+)
+def test_a_wrong_file_is_refused_and_the_key_named(tmp_path, text, named):
+    path = tmp_path / "throttle.toml"
+    path.write_text(text)
+    with pytest.raises(SettingsError, match=named) as caught:
+        load_policy(path)
+    assert "throttle.toml" in str(caught.value)
+
+
+def test_the_store_is_named_by_its_url(tmp_path):
+    assert isinstance(open_store("memory:"), MemoryStore)
+    store = open_store(f"mmap:{tmp_path}/budget")
+    assert isinstance(store, MmapStore)
+    store.close()
+    for url in ("redis://localhost", "mmap:", "memory:x", ""):
+        with pytest.raises(SettingsError, match="DERMZOO_THROTTLE_URL"):
+            open_store(url)
+
+
+def test_the_budget_of_the_settings(settings):
+    budget = open_budget(settings)
+    assert budget.shared_balance() == Policy().shared.bytes.burst
+    assert (settings.data_dir / "budget").is_file()
+    budget.close()
