@@ -1,0 +1,1 @@
+"""What we do, whichever door it came through: store, query, retrieve, render."""

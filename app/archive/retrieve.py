@@ -1,0 +1,144 @@
+"""Reading what is held, for WADO-RS and C-GET alike: the file as received, or converted in the cage."""
+
+import errno
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from app.archive.archive import Archive
+from app.archive.caged import decode_frames, explicit_vr_little_endian
+from app.catalog.holdings import Held, Reference, documents, held_instances
+from app.dicom.dicom_file import DicomFile
+from app.dicom.frames import count_frames
+from app.errors import InstanceUnavailable, NotFound, StorageFailed, StorageFull
+from app.storage.in_place import open_in_place, real_name
+from app.storage.interface import StoredFile
+from app.storage.opened import OpenedFile
+
+T = TypeVar("T")
+
+
+def retrieve_instances(archive: Archive, reference: Reference) -> list[Held]:
+    """Return what is held of a study, series or instance; raises NotFound."""
+    with archive.catalog.read() as connection:
+        return held_instances(connection, reference)
+
+
+def retrieve_instance(archive: Archive, reference: Reference) -> Held:
+    """Return the one instance; raises NotFound."""
+    return retrieve_instances(archive, reference)[0]
+
+
+def retrieve_metadata(archive: Archive, reference: Reference) -> list[bytes]:
+    """Return the DICOM JSON of each instance; the byte 0x01 stands for the service root."""
+    with archive.catalog.read() as connection:
+        return documents(connection, reference)
+
+
+def open_stored(archive: Archive, held: Held) -> StoredFile:
+    """Open the bytes as stored; raises InstanceUnavailable when they are not what the catalogue says."""
+    if held.folder is not None:
+        return open_in_place(held.folder, held.name, held.size, held.mtime_ns)
+    opened = archive.storage.open(held.name)
+    if opened.size != held.size:
+        opened.close()
+        raise InstanceUnavailable("A managed file does not have the length that the catalogue says.")
+    return opened
+
+
+def stored_path(archive: Archive, held: Held) -> str:
+    """Return the path of the file as stored, for a child process to read."""
+    if held.folder is not None:
+        return f"{real_name(held.folder)}/{real_name(held.name)}"
+    return str(archive.storage.path_of(held.name))
+
+
+def file_of(archive: Archive, held: Held) -> DicomFile:
+    """Return what a child process needs to read the instance."""
+    open_stored(archive, held).close()  # it is what the catalogue says
+    return DicomFile(
+        stored_path(archive, held), held.transfer_syntax_uid, held.prefix or b"", held.offset, held.frames
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A held instance as archive/render.py wants it."""
+
+    path: str
+    prefix: bytes
+    offset: int
+    sha256: str
+    transfer_syntax_uid: str
+    photometric_interpretation: str | None
+    samples_per_pixel: int | None
+    frames: bytes
+
+
+def image_of(archive: Archive, held: Held) -> Image:
+    """Return what pictures are made from; raises NotFound for an instance without frames."""
+    if not held.frames:
+        raise NotFound(f"The instance {held.sop_instance_uid} has no image to show.")
+    file = file_of(archive, held)
+    return Image(
+        path=file.path,
+        prefix=file.prefix,
+        offset=file.offset,
+        sha256=held.sha256.hex(),
+        transfer_syntax_uid=held.transfer_syntax_uid,
+        photometric_interpretation=held.photometric_interpretation,
+        samples_per_pixel=held.samples_per_pixel,
+        frames=held.frames,
+    )
+
+
+def retrieve_converted(archive: Archive, held: Held) -> StoredFile:
+    """Return the instance as Explicit VR Little Endian, colour as RGB, in a file that goes when closed.
+
+    Raises NotConvertible or CagedFailure.
+    """
+    _, converted = _in_scratch(archive, explicit_vr_little_endian, file_of(archive, held))
+    return converted
+
+
+def retrieve_decoded_frames(
+    archive: Archive, held: Held, numbers: Sequence[int]
+) -> tuple[list[int], StoredFile]:
+    """Return the lengths of decoded frames and a file that holds them one after the other.
+
+    Native little endian, colour as RGB. Raises NotFound, NotConvertible or CagedFailure.
+    """
+    count = count_frames(held.frames)
+    for number in numbers:
+        if not 1 <= number <= count:
+            raise NotFound(f"There is no frame {number}; the instance has {count}.")
+    return _in_scratch(archive, decode_frames, file_of(archive, held), tuple(numbers))
+
+
+def _in_scratch(archive: Archive, function: Callable[..., T], *arguments: object) -> tuple[T, StoredFile]:
+    """Run `function(*arguments, target path)` in the cage; return its result and the open target.
+
+    The target has no name any more: it is gone when it is closed, or when the process dies.
+    """
+    try:
+        archive.scratch_dir.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(dir=archive.scratch_dir)
+    except OSError as error:
+        raise _disk_error(error) from error
+    try:
+        result = archive.cage.run(function, *arguments, name)
+        size = os.fstat(descriptor).st_size
+    except BaseException:
+        os.close(descriptor)
+        raise
+    finally:
+        Path(name).unlink(missing_ok=True)
+    return result, OpenedFile(descriptor, size)
+
+
+def _disk_error(error: OSError) -> StorageFull | StorageFailed:
+    kind = StorageFull if error.errno in {errno.ENOSPC, errno.EDQUOT} else StorageFailed
+    return kind(f"There is no room for a conversion: {error.strerror}.")

@@ -1,0 +1,148 @@
+"""Taking instances in: staged files, read in the cage, made durable, catalogued, in that order.
+
+Every door that receives files does it through here (PS3.18 10.5, PS3.4 Annex B):
+
+    with taking_in(archive) as staging:
+        staged = staging.new()          # and write, and finish
+        results = store_staged(archive, staging, [staged])
+
+What is answered after store_received() returned is on the disk and in the catalogue.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+
+from app.archive.archive import Archive
+from app.catalog.entry import Entry, read_entry
+from app.catalog.files import holders, is_managed
+from app.catalog.register import Location, Outcome, register
+from app.errors import ArchiveError, DuplicateInstance
+from app.storage.interface import StagedFile, Staging
+
+_COPY_BYTES = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A staged file after it was read: its entry, and what was wrong if it is not to be kept."""
+
+    staged: StagedFile
+    entry: Entry | None = None
+    error: ArchiveError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of a received file: stored (`error` is None), new or held before with the same bytes."""
+
+    entry: Entry | None
+    error: ArchiveError | None = None
+    is_new: bool = False
+
+
+@contextmanager
+def taking_in(archive: Archive) -> Iterator[Staging]:
+    """Stage files; on leaving, what no committed row names is deleted again."""
+    staging = archive.storage.staging()
+    try:
+        with staging:
+            yield staging
+    finally:
+        if staging.has_unreleased:
+            # If the catalogue is away or the disk is ill, the sweep of a later start does it.
+            with suppress(ArchiveError):
+                sweep(archive)
+
+
+def sweep(archive: Archive) -> int:
+    """Delete what dead writers staged, and kept without a row; return how many kept files went."""
+
+    def is_catalogued(key: str) -> bool:
+        with archive.catalog.read() as connection:
+            return is_managed(connection, key)
+
+    return archive.storage.sweep(is_catalogued)
+
+
+def read_staged(archive: Archive, staging: Staging, staged: StagedFile) -> Received:
+    """Read a finished staged file in the cage; one that is not a Part 10 file is staged again as one."""
+    try:
+        entry = archive.cage.run(read_entry, str(staged.path))
+        if entry.instance["prefix"]:
+            staged = _normalised(staging, staged, entry)
+            entry = archive.cage.run(read_entry, str(staged.path))
+    except ArchiveError as error:
+        return Received(staged, error=error)
+    return Received(staged, entry)
+
+
+def store_received(archive: Archive, staging: Staging, received: Sequence[Received]) -> list[Result]:
+    """Keep what is new, in one transaction; return what became of each, in order.
+
+    The same bytes again are a success. Raises StorageFull, StorageFailed or CatalogUnavailable; then
+    nothing of it is kept.
+    """
+    uids = [each.entry.sop_instance_uid for each in received if each.entry and each.error is None]
+    with archive.catalog.read() as connection:
+        held = holders(connection, uids)
+    fresh = [
+        each
+        for each in received
+        if each.entry and each.error is None and each.entry.sop_instance_uid not in held
+    ]
+    outcomes = iter(_keep(archive, staging, fresh))
+    results = []
+    for each in received:
+        if each.entry is None or each.error is not None:
+            results.append(Result(each.entry, each.error))
+        elif holder := held.get(each.entry.sop_instance_uid):
+            outcome = Outcome.IDENTICAL if holder.sha256 == each.entry.sha256 else Outcome.CONFLICT
+            results.append(_result(each.entry, outcome))
+        else:
+            results.append(_result(each.entry, next(outcomes)))
+    return results
+
+
+def store_staged(archive: Archive, staging: Staging, staged: Sequence[StagedFile]) -> list[Result]:
+    """Read and keep finished staged files; see read_staged() and store_received()."""
+    return store_received(archive, staging, [read_staged(archive, staging, each) for each in staged])
+
+
+def _keep(archive: Archive, staging: Staging, fresh: Sequence[Received]) -> list[Outcome]:
+    if not fresh:
+        return []
+    # The first of files with the same bytes is kept; further names for it would be the same.
+    entries = [each.entry for each in fresh if each.entry]
+    keys = [entry.sha256.hex() for entry in entries]
+    staging.keep({key: each.staged for key, each in reversed(list(zip(keys, fresh, strict=True)))})
+    located = [(entry, Location(None, key)) for entry, key in zip(entries, keys, strict=True)]
+    with archive.catalog.write() as connection:
+        outcomes = register(connection, located)
+    # Where another was faster, our file has no row: it stays unreleased, and is swept.
+    staging.release(key for key, outcome in zip(keys, outcomes, strict=True) if outcome == Outcome.STORED)
+    return outcomes
+
+
+def _result(entry: Entry, outcome: Outcome) -> Result:
+    if outcome == Outcome.CONFLICT:
+        return Result(
+            entry,
+            DuplicateInstance(
+                f"SOP Instance UID {entry.sop_instance_uid} is held with other content; the first is kept."
+            ),
+        )
+    return Result(entry, is_new=outcome == Outcome.STORED)
+
+
+def _normalised(staging: Staging, staged: StagedFile, entry: Entry) -> StagedFile:
+    """Stage the file once more behind the preamble and file meta information that it lacks (PS3.10 7.1)."""
+    whole = staging.new()
+    whole.write(entry.instance["prefix"])
+    with staged.path.open("rb") as content:
+        content.seek(entry.instance["offset"])
+        while piece := content.read(_COPY_BYTES):
+            whole.write(piece)
+    whole.finish()
+    staging.drop(staged)
+    return whole

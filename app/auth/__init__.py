@@ -1,0 +1,1 @@
+"""Who may: tokens, what they allow, and who is asking."""
