@@ -1,0 +1,107 @@
+"""Assembles the application from its settings; nothing else happens here."""
+
+import logging
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from fastapi import FastAPI
+from slowapi.errors import RateLimitExceeded
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp
+
+from app.archive.archive import Archive
+from app.archive.render import Thumbnails
+from app.errors import ArchiveError
+from app.observability.logging import configure_logging, request_log_writer
+from app.observability.metrics import Metrics
+from app.observability.requests import RequestLog
+from app.settings import Settings, load_settings
+from app.throttle.budget import Budget, open_budget
+from app.throttle.clients import Clients
+from app.throttle.limits import RouteLimits, RouteRefused
+from app.throttle.middleware import Throttle
+from app.web import errors, health
+from app.web.authentication import Authentication
+from app.web.cors import Options, PublicCors
+from app.web.dependencies import SERVICE_PATH
+from app.web.dicomweb import dicomweb_routes
+from app.web.openapi import describe
+
+CONFIG_VARIABLE = "DERMZOO_CONFIG_FILE"  # how `dermzoo serve` tells its worker processes which file to read
+
+logger = logging.getLogger("dermzoo")
+
+
+def create_app(settings: Settings) -> ASGIApp:
+    """Return the ASGI application, everything in it made from the settings.
+
+    Raises SettingsError when the catalogue is not current, a setting cannot be used, or a route has no limit.
+    """
+    archive = Archive.open(settings)
+    budget = open_budget(settings) if settings.throttle == "on" else None
+    app = _application(archive, budget)
+    app.state.archive, app.state.budget = archive, budget
+    app.state.clients = Clients(settings.trusted_proxies)
+    app.state.limits = RouteLimits(budget, app.state.clients)
+    app.state.metrics = Metrics()
+    app.state.thumbnails = Thumbnails(archive.thumbnails_dir, archive.cage, settings.thumbnails_max_bytes)
+    _add_routes(app, app.state.limits)
+    _add_error_handlers(app, app.state.limits)
+    app.state.limits.check_routes(app)
+    if settings.allow_anonymous_store:
+        logger.warning("Anyone may store: DERMZOO_ALLOW_ANONYMOUS_STORE is on")
+    served: ASGIApp = Options(app)
+    if budget is not None:
+        served = Throttle(served, budget, app.state.clients)
+    served = PublicCors(Authentication(served, archive))
+    return RequestLog(served, app.state.metrics, request_log_writer(settings.log_level))
+
+
+def _application(archive: Archive, budget: Budget | None) -> FastAPI:
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            archive.close()
+            if budget is not None:
+                budget.close()
+
+    return FastAPI(
+        title="dermzoo",
+        summary="A DICOMweb server for the public dermatology DICOM corpus. Not for clinical use.",
+        lifespan=lifespan,
+        redoc_url=None,
+    )
+
+
+def _add_routes(app: FastAPI, limits: RouteLimits) -> None:
+    # In the order they are tried: a viewer asks for these.
+    app.router.routes[:0] = dicomweb_routes(SERVICE_PATH, limits)
+    for path, endpoint in (
+        ("/livez", health.live),
+        ("/readyz", health.ready),
+        ("/metrics", health.metrics),
+        ("/quota", health.quota),
+    ):
+        app.add_api_route(path, limits.limited(endpoint, "cheap"), methods=["GET"], tags=["Operations"])
+    describe(app, SERVICE_PATH)
+
+
+def _add_error_handlers(app: FastAPI, limits: RouteLimits) -> None:
+    app.add_exception_handler(ArchiveError, errors.archive_error)
+    app.add_exception_handler(errors.RequestError, errors.request_error)
+    app.add_exception_handler(HTTPException, errors.http_exception)
+    app.add_exception_handler(RateLimitExceeded, limits.exceeded_response)
+    app.add_exception_handler(RouteRefused, limits.exceeded_response)
+    app.add_exception_handler(Exception, errors.unexpected_error)
+
+
+def app_from_environment() -> ASGIApp:
+    """Make the application in a worker process of `dermzoo serve`."""
+    named = os.environ.get(CONFIG_VARIABLE)
+    settings = load_settings(Path(named) if named else None)
+    configure_logging(settings.log_level)
+    return create_app(settings)

@@ -1,0 +1,93 @@
+"""The DICOMweb service: one table of resources (PS3.18 Table 10.1-1), mounted under any root."""
+
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Match, Route
+from starlette.types import Scope
+
+from app.throttle.limits import RouteLimits
+from app.throttle.policy import RouteKind
+from app.web import qido, rendered, stow, wado
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+READ = ("GET", "HEAD")
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """One row: path, methods, endpoint, and the kind of its limit."""
+
+    path: str
+    methods: tuple[str, ...]
+    endpoint: Endpoint
+    limit: RouteKind | Literal["cheap"]
+
+    @property
+    def path_parameters(self) -> list[str]:
+        """The names in the path."""
+        return re.findall(r"{(\w+)", self.path)
+
+
+STUDY = "/studies/{study}"
+SERIES = STUDY + "/series/{series}"
+INSTANCE = SERIES + "/instances/{instance}"
+
+# Matched in this order: what viewers ask for most comes first.
+RESOURCES: tuple[Resource, ...] = (
+    Resource(INSTANCE + "/frames/{frames}", READ, wado.retrieve_frames, "cheap"),
+    Resource(INSTANCE, READ, wado.retrieve_dicom, "cheap"),
+    Resource(SERIES + "/metadata", READ, wado.retrieve_metadata_json, "cheap"),
+    Resource(INSTANCE + "/thumbnail", READ, rendered.retrieve_thumbnail, "render"),
+    Resource(INSTANCE + "/rendered", READ, rendered.retrieve_rendered, "render"),
+    Resource("/studies", READ, qido.search_for_studies, "search"),
+    Resource("/series", READ, qido.search_for_series, "search"),
+    Resource("/instances", READ, qido.search_for_instances, "search"),
+    Resource(STUDY + "/series", READ, qido.search_for_series, "search"),
+    Resource(STUDY + "/instances", READ, qido.search_for_instances, "search"),
+    Resource(SERIES + "/instances", READ, qido.search_for_instances, "search"),
+    Resource(STUDY + "/metadata", READ, wado.retrieve_metadata_json, "cheap"),
+    Resource(INSTANCE + "/metadata", READ, wado.retrieve_metadata_json, "cheap"),
+    Resource(STUDY, READ, wado.retrieve_dicom, "cheap"),
+    Resource(SERIES, READ, wado.retrieve_dicom, "cheap"),
+    Resource(INSTANCE + "/bulkdata/{path:path}", READ, wado.retrieve_bulk_data, "cheap"),
+    Resource(STUDY + "/rendered", READ, rendered.retrieve_rendered, "render"),
+    Resource(SERIES + "/rendered", READ, rendered.retrieve_rendered, "render"),
+    Resource(INSTANCE + "/frames/{frames}/rendered", READ, rendered.retrieve_rendered, "render"),
+    Resource(STUDY + "/thumbnail", READ, rendered.retrieve_thumbnail, "render"),
+    Resource(SERIES + "/thumbnail", READ, rendered.retrieve_thumbnail, "render"),
+    Resource(INSTANCE + "/frames/{frames}/thumbnail", READ, rendered.retrieve_thumbnail, "render"),
+    Resource("/studies", ("POST",), stow.store_instances, "store"),
+    Resource(STUDY, ("POST",), stow.store_instances, "store"),
+)
+
+
+class ResourceRoute(Route):
+    """A route that tells its name to the request log, as FastAPI's do."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Match as ever."""
+        match, found = super().matches(scope)
+        if match is Match.FULL:
+            found["route"] = self
+        return match, found
+
+
+def dicomweb_routes(prefix: str, limits: RouteLimits) -> list[Route]:
+    """Return the routes of the service below a prefix, each with its limit.
+
+    Plain Starlette routes: an endpoint reads the request itself; those of FastAPI would cost as much again as
+    most answers do. openapi.py describes them in the API document.
+    """
+    return [
+        ResourceRoute(
+            prefix + resource.path,
+            limits.limited(resource.endpoint, resource.limit),
+            methods=resource.methods,
+        )
+        for resource in RESOURCES
+    ]

@@ -1,0 +1,58 @@
+"""multipart/related bodies out, part by part (PS3.18 8.6.1.2.1, RFC 2387)."""
+
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass
+from secrets import token_hex
+
+from app.storage.interface import StoredFile
+from app.web.body import Source, Stream
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One part: its headers, its content with the length where that is known, and the open file it is in."""
+
+    content_type: str
+    content: AsyncIterator[Source]
+    length: int | None
+    location: str | None = None
+    file: StoredFile | None = None
+
+    def head(self, boundary: str) -> bytes:
+        """Return the delimiter and headers. Viewers look for `Content-Type` spelled exactly so."""
+        location = f"\r\nContent-Location: {self.location}" if self.location else ""
+        return f"--{boundary}\r\nContent-Type: {self.content_type}{location}\r\n\r\n".encode()
+
+
+def multipart_response(
+    root_type: str, parts: Iterable[Part], headers: dict[str, str] | None = None
+) -> Stream:
+    """Return the parts as one answer; Content-Length is told when every part's is known."""
+    boundary = token_hex(16)
+    ready = list(parts)
+    length: int | None = len(_end(boundary))
+    for part in ready:
+        known = None if part.length is None or length is None else part.length + length
+        length = None if known is None else known + len(part.head(boundary)) + 2
+    media_type = f'multipart/related; type="{root_type}"; boundary={boundary}'
+    files = [part.file for part in ready if part.file is not None]
+    return Stream(_encode(ready, boundary), media_type, length=length, files=files, headers=headers)
+
+
+def single_part_response(part: Part) -> Stream:
+    """Return one part's content alone."""
+    files = [part.file] if part.file is not None else []
+    return Stream(part.content, part.content_type, length=part.length, files=files)
+
+
+async def _encode(parts: list[Part], boundary: str) -> AsyncIterator[Source]:
+    for part in parts:
+        yield part.head(boundary)
+        async for source in part.content:
+            yield source
+        yield b"\r\n"
+    yield _end(boundary)
+
+
+def _end(boundary: str) -> bytes:
+    return f"--{boundary}--\r\n".encode()

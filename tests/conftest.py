@@ -1,0 +1,94 @@
+"""What several folders of tests share: settings, both databases, and the real server."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from app.settings import Settings
+from tests.postgres import postgres_cluster
+from tests.servers import PROJECT, Server
+
+SAMPLE = PROJECT / "corpus" / "isic-sample"
+ServerFactory = Callable[..., Server]
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("DERMZOO_")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """The defaults, with a data folder of the test's own."""
+    return Settings(data_dir=tmp_path / "data")
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """The URL of a PostgreSQL database that may create others: TEST_DATABASE_URL, or a private cluster."""
+    given = os.environ.get("TEST_DATABASE_URL")
+    if given:
+        yield given
+        return
+    with postgres_cluster() as url:
+        yield url
+
+
+@pytest.fixture
+def postgres_url(postgres_server: str) -> Iterator[str]:
+    """The SQLAlchemy URL of an empty PostgreSQL database, dropped after the test."""
+    administration = postgres_server.replace("+psycopg", "", 1)
+    name = f"test_{os.urandom(8).hex()}"
+    with psycopg.connect(administration, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}"')
+    address, _, options = postgres_server.partition("?")
+    yield f"{address.rsplit('/', 1)[0]}/{name}" + (f"?{options}" if options else "")
+    with psycopg.connect(administration, autocommit=True) as connection:
+        connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty database: the test runs once on SQLite and once on PostgreSQL."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'catalog.db'}"
+    return str(request.getfixturevalue("postgres_url"))
+
+
+@pytest.fixture
+def server_factory(tmp_path: Path) -> Iterator[ServerFactory]:
+    """server_factory(throttle="off", …) starts a server on an empty archive; all are stopped after the test.
+
+    `folder=` names one that another server of the test has used; `workers=` says how many processes serve.
+    """
+    with ExitStack() as running:
+
+        def start(folder: Path | None = None, workers: int = 1, **chosen: str) -> Server:
+            server = Server(folder or tmp_path / f"server-{os.urandom(4).hex()}", chosen)
+            running.callback(server.stop)
+            return server.start(workers)
+
+        yield start
+
+
+@pytest.fixture
+def server(server_factory: ServerFactory) -> Server:
+    """The real server on an empty archive."""
+    return server_factory()
+
+
+@pytest.fixture(scope="session")
+def sample_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The real server with the sample corpus in it; shared, so read from it only."""
+    server = Server(tmp_path_factory.mktemp("sample"))
+    server.run("migrate")
+    server.run("import", "isic", "--images", SAMPLE / "images", "--metadata", SAMPLE / "metadata.csv")
+    try:
+        yield server.start()
+    finally:
+        server.stop()

@@ -1,0 +1,93 @@
+"""People's own viewer: the published OHIF draws our pictures, in the right colours, from another origin."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.conftest import SAMPLE, ServerFactory
+from tests.factories import uid, write_instance
+from tests.ohif.viewer import serve_viewer
+from tests.servers import Server
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.xdist_group("chromium")]
+
+OPEN_VIEWER = Path(__file__).parent / "open_viewer.mjs"
+PICTURES = ("ISIC_0000002", "ISIC_0014572")  # 4:3 in two sizes, two colours of skin
+GRID = [(x / 8, y / 8) for x in range(1, 8) for y in range(1, 8)]
+
+
+def look(viewer: str, folder: Path, frames: dict[str, int]) -> dict:
+    """What a person sees who opens these studies and waits for their frames; the pictures go to `folder`."""
+    seen = subprocess.run(
+        ["node", OPEN_VIEWER, viewer, folder, *(f"{study}={count}" for study, count in frames.items())],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert seen.stdout, seen.stderr
+    answer = json.loads(seen.stdout)
+    assert "error" not in answer, json.dumps(answer, indent=1)[-5000:]
+    return answer
+
+
+def colours(picture: Image.Image, box: tuple[float, float, float, float]) -> np.ndarray:
+    """The mean colours of small patches spread over `box` (left, top, width, height) of a picture."""
+    pixels = np.asarray(picture.convert("RGB"), dtype=float)
+    left, top, width, height = box
+    patches = []
+    for x, y in GRID:
+        column, row = left + x * width, top + y * height
+        across, down = max(1, width / 40), max(1, height / 40)
+        patch = pixels[int(row - down) : int(row + down) + 1, int(column - across) : int(column + across) + 1]
+        patches.append(patch.mean(axis=(0, 1)))
+    return np.array(patches)
+
+
+def fitted(canvas: Image.Image, picture: Image.Image) -> tuple[float, float, float, float]:
+    """Where OHIF puts a picture: as large as fits, in the middle."""
+    scale = min(canvas.width / picture.width, canvas.height / picture.height)
+    width, height = picture.width * scale, picture.height * scale
+    return (canvas.width - width) / 2, (canvas.height - height) / 2, width, height
+
+
+def test_a_person_finds_a_study_and_sees_it_in_its_colours(sample_server: Server, tmp_path: Path) -> None:
+    studies = {}
+    for name in PICTURES:
+        [study] = httpx.get(f"{sample_server.dicomweb_url}/studies", params={"PatientID": name}).json()
+        studies[name] = study["0020000D"]["Value"][0]
+
+    with serve_viewer(sample_server.dicomweb_url) as viewer:
+        seen = look(viewer, tmp_path, dict.fromkeys(studies.values(), 1))
+
+    pictures = len(list((SAMPLE / "images").glob("*.jpg")))
+    assert sum("\tXC\t" in row.replace("\n", "") for row in seen["rows"]) == pictures
+    assert seen["failed"] == []
+    assert seen["console_errors"] == []
+    for name, study_instance_uid in studies.items():
+        assert seen["studies"][study_instance_uid]["thumbnails"] == 1
+        drawn = Image.open(tmp_path / f"{study_instance_uid}.canvas.png")
+        original = Image.open(SAMPLE / "images" / f"{name}.jpg")
+        expected = colours(original, (0, 0, *original.size))
+        assert np.abs(colours(drawn, fitted(drawn, original)) - expected).max() < 4, name
+
+
+def test_a_study_of_a_hundred_pictures_is_never_refused(
+    server_factory: ServerFactory, tmp_path: Path
+) -> None:
+    for number in range(1, 101):
+        path = tmp_path / "pictures" / f"{number}.dcm"
+        write_instance(path, name=f"{number}", rows=48, columns=64, jpeg=True, InstanceNumber=number)
+    server = server_factory()
+    server.run("index", tmp_path / "pictures")
+
+    with serve_viewer(server.dicomweb_url) as viewer:
+        seen = look(viewer, tmp_path, {uid("study"): 100})
+
+    assert seen["failed"] == []
+    frames = {request["url"] for request in seen["requests"] if request["url"].endswith("/frames/1")}
+    assert len(frames) == 100

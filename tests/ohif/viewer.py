@@ -1,0 +1,82 @@
+"""Serve the published viewer from an origin of its own, configured for one DICOMweb server."""
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+DIST = Path(__file__).parent / "node_modules" / "@ohif" / "app" / "dist"
+
+
+def app_config(dicomweb_url: str) -> str:
+    """OHIF's configuration: one data source, nothing that asks any other host."""
+    configuration = {
+        "friendlyName": "dermzoo",
+        "qidoRoot": dicomweb_url,
+        "wadoRoot": dicomweb_url,
+        "imageRendering": "wadors",
+        "thumbnailRendering": "thumbnail",
+        "thumbnailRequestStrategy": "fetch",
+        "enableStudyLazyLoad": True,
+        "supportsFuzzyMatching": True,
+        "supportsWildcard": True,
+        "omitQuotationForMultipartRequest": True,
+        "bulkDataURI": {"enabled": True},
+    }
+    config = {
+        "routerBasename": None,
+        "extensions": [],
+        "modes": [],
+        "showStudyList": True,
+        "investigationalUseDialog": {"option": "never"},
+        "defaultDataSourceName": "dermzoo",
+        "dataSources": [
+            {
+                "namespace": "@ohif/extension-default.dataSourcesModule.dicomweb",
+                "sourceName": "dermzoo",
+                "configuration": configuration,
+            }
+        ],
+    }
+    return f"window.config = {json.dumps(config)};"
+
+
+class ViewerHandler(SimpleHTTPRequestHandler):
+    """The files of dist/, our configuration, and index.html for the viewer's own addresses."""
+
+    def __init__(self, *arguments: object, config: bytes) -> None:
+        self.config = config
+        super().__init__(*arguments, directory=str(DIST))
+
+    def do_GET(self) -> None:
+        path = self.path.partition("?")[0]
+        if path == "/app-config.js":
+            self.send_response(200)
+            self.send_header("Content-Type", "text/javascript")
+            self.send_header("Content-Length", str(len(self.config)))
+            self.end_headers()
+            self.wfile.write(self.config)
+            return
+        if not (DIST / path.lstrip("/")).is_file():
+            self.path = "/index.html"
+        super().do_GET()
+
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+@contextmanager
+def serve_viewer(dicomweb_url: str) -> Iterator[str]:
+    """Yield the viewer's address, without a slash at the end."""
+    handler = partial(ViewerHandler, config=app_config(dicomweb_url).encode())
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()

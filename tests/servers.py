@@ -1,0 +1,142 @@
+"""The real server as a child process, on a port that was free, with a data folder of its own."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+
+PROJECT = Path(__file__).parent.parent
+START_S = 60
+STOP_S = 40
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        return int(listening.getsockname()[1])
+
+
+@dataclass
+class Server:
+    """One archive: its folder, its commands, and its web server while it runs."""
+
+    folder: Path
+    settings: dict[str, str] = field(default_factory=dict)
+    port: int = field(default_factory=free_port)
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """The root of the web server, without a slash at the end."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def dicomweb_url(self) -> str:
+        """The root of everything public."""
+        return f"{self.url}/dicom-web"
+
+    @property
+    def log(self) -> str:
+        """What the server has written so far."""
+        path = self.folder / "server.log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment of every command of this archive."""
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("DERMZOO_")}
+        return {
+            **inherited,
+            "DERMZOO_DATA_DIR": str(self.folder / "data"),
+            "DERMZOO_PORT": str(self.port),
+            **{f"DERMZOO_{name.upper()}": value for name, value in self.settings.items()},
+        }
+
+    def command(self, *arguments: str | Path) -> list[str]:
+        """The command line of `dermzoo ARGUMENTS`."""
+        return [sys.executable, "-m", "app.cli", *map(str, arguments)]
+
+    def run(self, *arguments: str | Path) -> str:
+        """Run `dermzoo ARGUMENTS` on this archive and return what it printed; a failure raises that."""
+        done = subprocess.run(
+            self.command(*arguments),
+            check=False,
+            capture_output=True,
+            text=True,
+            env=self.environment,
+            cwd=PROJECT,
+        )
+        if done.returncode:
+            said = f"{done.stdout}{done.stderr}"
+            raise RuntimeError(f"dermzoo {' '.join(map(str, arguments))}: exit {done.returncode}\n{said}")
+        return done.stdout
+
+    def token(self, *scopes: str) -> str:
+        """A new token with these scopes."""
+        options = [part for scope in scopes for part in ("--scope", scope)]
+        return self.run("token", "create", *options).strip()
+
+    def start(self, workers: int = 1) -> "Server":
+        """Bring the catalogue up to date, start the web server and wait until it says that it is ready."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.run("migrate")
+        with (self.folder / "server.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                self.command("serve", "--workers", str(workers)),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=self.environment,
+                cwd=PROJECT,
+            )
+        deadline = time.monotonic() + START_S
+        with httpx.Client(base_url=self.url, timeout=5) as client:
+            while not self._ready(client):
+                if time.monotonic() > deadline:
+                    self.kill()
+                    raise RuntimeError(f"not ready after {START_S} s:\n{self.log}")
+        return self
+
+    def _ready(self, client: httpx.Client) -> bool:
+        assert self.process is not None
+        try:
+            # waiting for its end is the pause between two questions
+            code = self.process.wait(timeout=0.05)
+        except subprocess.TimeoutExpired:
+            try:
+                return client.get("/readyz").status_code == 200
+            except httpx.TransportError:
+                return False
+        raise RuntimeError(f"the server ended with {code}:\n{self.log}")
+
+    def stop(self) -> None:
+        """Ask it to end, and see that it does."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(STOP_S)
+            except subprocess.TimeoutExpired:
+                self.kill()
+                raise
+        self.process = None
+
+    def kill(self) -> None:
+        """End it as a power cut would, with the children it has."""
+        if self.process is not None:
+            children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+            pids = [int(pid) for pid in children.read_text().split()] if children.exists() else []
+            self.process.kill()
+            for pid in pids:
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    continue  # it went with its parent
+            self.process.wait()
+        self.process = None

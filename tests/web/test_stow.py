@@ -1,0 +1,354 @@
+"""STOW-RS without a network: what is answered, what is kept, what is left behind."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from io import BytesIO
+
+import pytest
+from pydicom.filewriter import dcmwrite
+
+from app.archive.archive import Archive
+from app.auth.principals import ANONYMOUS, Principal
+from app.cage import Cage
+from app.catalog.database import Catalog
+from app.catalog.holdings import totals
+from app.errors import ArchiveError, CatalogUnavailable
+from app.storage.local import LocalStorage
+from app.web.store_answer import FAILURE_REASON, OtherStudy
+from app.web.store_spool import BUFFER_BYTES
+from tests.factories import instance_bytes, make_instance, uid
+from tests.web.storing import BOUNDARY, CONTENT_TYPE, Client, answer, empty_archive, multipart
+
+ROOT = "https://dermzoo.example/dicom-web"
+
+
+@pytest.fixture(scope="session")
+def cage() -> Iterator[Cage]:
+    cage = Cage(processes=2, memory_bytes=2**30, cpu_s=10, wall_s=120)
+    yield cage
+    cage.close()
+
+
+@pytest.fixture
+def archive(tmp_path, cage) -> Iterator[Archive]:
+    with empty_archive(tmp_path, cage) as archive:
+        yield archive
+
+
+@pytest.fixture
+def client(archive) -> Client:
+    return Client(archive)
+
+
+def instances(archive) -> int:
+    with archive.catalog.read() as connection:
+        return totals(connection)["instances"]
+
+
+def assert_nothing_is_held(archive):
+    leftovers = [path for path in (archive.storage.root / "tmp").rglob("*") if path.name != "guard"]
+    assert (instances(archive), list(archive.storage.keys()), leftovers) == (0, [], [])
+
+
+class TestAnswer:
+    def test_all_stored(self, client, archive):
+        response = client.store(instance_bytes(name="a"), instance_bytes(name="b"))
+        said = answer(response)
+        assert response.status_code == 200
+        assert "Warning" not in response.headers
+        assert said.RetrieveURL == f"{ROOT}/studies/{uid('study')}"
+        assert "FailedSOPSequence" not in said
+        assert [item.ReferencedSOPInstanceUID for item in said.ReferencedSOPSequence] == [uid("a"), uid("b")]
+        first = said.ReferencedSOPSequence[0]
+        assert first.ReferencedSOPClassUID == make_instance().SOPClassUID
+        assert (
+            first.RetrieveURL == f"{ROOT}/studies/{uid('study')}/series/{uid('series')}/instances/{uid('a')}"
+        )
+        assert instances(archive) == 2
+
+    def test_some_stored(self, client, archive):
+        unaddressable = instance_bytes(name="c").replace(uid("c").encode(), b"../" + uid("c").encode()[3:])
+        response = client.store(instance_bytes(name="a"), b"garbage" * 40, unaddressable)
+        said = answer(response)
+        assert response.status_code == 202
+        assert [item.ReferencedSOPInstanceUID for item in said.ReferencedSOPSequence] == [uid("a")]
+        assert [item.FailureReason for item in said.OtherFailuresSequence] == [0xC000, 0x0117]
+        assert "ReferencedSOPInstanceUID" not in said.OtherFailuresSequence[0]
+        assert "SOP Instance UID" in response.headers["Warning"]
+        assert instances(archive) == 1
+
+    def test_none_stored(self, client, archive):
+        response = client.store(b"garbage" * 40, b"")
+        assert response.status_code == 409
+        assert len(answer(response).OtherFailuresSequence) == 2
+        assert_nothing_is_held(archive)
+
+    def test_the_same_again_and_other_bytes_under_its_uid(self, client, archive):
+        first, other = instance_bytes(PatientID="A"), instance_bytes(PatientID="B")
+        assert [client.store(first).status_code for _ in range(3)] == [200, 200, 200]
+        response = client.store(other)
+        (failed,) = answer(response).FailedSOPSequence
+        assert response.status_code == 409
+        assert (failed.FailureReason, failed.ReferencedSOPInstanceUID) == (0x0111, uid("instance"))
+        assert len(list(archive.storage.keys())) == instances(archive) == 1
+
+    def test_to_a_study(self, client, archive):
+        content = instance_bytes(study="other"), instance_bytes(name="a")
+        response = client.store(*content, study=f"/{uid('study')}")
+        said = answer(response)
+        assert response.status_code == 202
+        (failed,) = said.FailedSOPSequence
+        assert (failed.FailureReason, failed.ReferencedSOPInstanceUID) == (0xA900, uid("instance"))
+        assert [item.ReferencedSOPInstanceUID for item in said.ReferencedSOPSequence] == [uid("a")]
+        assert instances(archive) == 1
+
+    def test_several_studies_have_no_url_in_common(self, client):
+        said = answer(client.store(instance_bytes(name="a", study="1"), instance_bytes(name="b", study="2")))
+        assert "RetrieveURL" not in said
+        assert len(said.ReferencedSOPSequence) == 2
+
+    def test_attributes_ascend(self, client):
+        for item in client.store(instance_bytes()).json()["00081199"]["Value"]:
+            assert list(item) == sorted(item)
+
+    def test_a_data_set_without_preamble(self, client, archive):
+        instance, bare = make_instance(), BytesIO()
+        del instance.file_meta
+        dcmwrite(bare, instance, implicit_vr=True, little_endian=True, enforce_file_format=False)
+        assert client.store(bare.getvalue()).status_code == 200
+        with archive.storage.open(next(archive.storage.keys())) as opened:
+            assert opened.read(128, 4) == b"DICM"
+
+
+class TestRequest:
+    @pytest.mark.parametrize(
+        ("content_type", "status", "says"),
+        [
+            ("application/dicom", 415, "multipart/related"),
+            ('multipart/related; type="application/dicom+json"; boundary=x', 415, "application/dicom"),
+            ('multipart/related; type="application/dicom+xml"; boundary=x', 415, "application/dicom"),
+            ("multipart/form-data; boundary=x", 415, "multipart/related"),
+            ("", 415, "No Content-Type"),
+            ("multipart/related; type=application/dicom", 400, "boundary"),
+            (f"multipart/related; type=application/dicom; boundary={'x' * 71}", 400, "boundary"),
+            ("multipart/related; type=application/dicom; boundary=other", 400, "--other"),
+        ],
+    )
+    def test_what_is_not_taken(self, client, archive, content_type, status, says):
+        response = client.post(multipart(instance_bytes()), Content_Type=content_type)
+        assert response.status_code == status
+        assert says in response.json()["detail"]
+        assert_nothing_is_held(archive)
+
+    @pytest.mark.parametrize(
+        "content_type",
+        [
+            f"multipart/related; type=application/dicom; boundary={BOUNDARY}",
+            f'Multipart/Related;boundary="{BOUNDARY}";type="application/dicom"',
+            f'multipart/related; boundary={BOUNDARY}; start="<a;b>"',
+        ],
+    )
+    def test_spellings_of_the_content_type(self, client, content_type):
+        assert client.post(multipart(instance_bytes()), Content_Type=content_type).status_code == 200
+
+    def test_a_body_cut_short(self, client, archive):
+        response = client.post(multipart(instance_bytes())[:-10])
+        assert response.status_code == 400
+        assert "final boundary" in response.json()["detail"]
+        assert_nothing_is_held(archive)
+
+    def test_no_parts(self, client):
+        assert client.post(f"--{BOUNDARY}--".encode()).status_code == 400
+
+    def test_a_compressed_body(self, client):
+        assert client.post(b"", Content_Encoding="gzip").status_code == 415
+
+    @pytest.mark.parametrize(
+        "accept", ["application/dicom+xml", 'multipart/related; type="application/dicom+xml"']
+    )
+    def test_only_xml_accepted(self, client, archive, accept):
+        response = client.post(multipart(instance_bytes()), Accept=accept)
+        assert response.status_code == 406
+        assert "application/dicom+json" in response.json()["detail"]
+        assert_nothing_is_held(archive)
+
+    def test_a_part_of_another_type(self, client, archive):
+        response = client.post(
+            multipart(b'[{"00080018":{}}]', header=b"Content-Type: application/dicom+json")
+        )
+        assert response.status_code == 409
+        assert "application/dicom+json" in response.headers["Warning"]
+        assert_nothing_is_held(archive)
+
+    def test_a_part_without_header(self, client):
+        body = f"--{BOUNDARY}\r\n\r\n".encode() + instance_bytes() + f"\r\n--{BOUNDARY}--".encode()
+        assert client.post(body).status_code == 200
+
+    def test_a_study_that_is_no_uid(self, client):
+        assert client.store(instance_bytes(), study="/..%2fetc").status_code in {400, 404}
+
+    def test_no_header_can_be_made_by_what_is_stored(self, client):
+        own = uid("instance").encode()
+        hostile = instance_bytes().replace(own, b"1.2\r\nSet-Cookie: a=b;".ljust(len(own), b"x"))
+        response = client.store(hostile)
+        assert response.status_code == 409
+        assert "set-cookie" not in response.headers
+
+
+class TestPermission:
+    """Nobody's body is read before it is known that they may store (T17)."""
+
+    @pytest.mark.parametrize(
+        ("principal", "status"),
+        [
+            (ANONYMOUS, 401),
+            (Principal(is_refused=True), 401),
+            (Principal(token_id="t", scopes=frozenset({"read"})), 403),
+        ],
+    )
+    def test_refused_before_the_body(self, client, archive, principal, status):
+        read = []
+
+        async def body() -> AsyncIterator[bytes]:
+            read.append(1)
+            yield multipart(instance_bytes())
+
+        client.principal = principal
+        # ASGITransport asks for the body only when the application does.
+        response = client.post(body())
+        assert (response.status_code, read) == (status, [])
+        assert response.headers["Connection"] == "close"
+        assert_nothing_is_held(archive)
+
+
+class TestSize:
+    def test_announced(self, client, archive):
+        response = client.post(b"", Content_Length="20000001")
+        assert response.status_code == 413
+        assert "20000000" in response.json()["detail"]
+
+    def test_growing(self, client, archive):
+        async def body() -> AsyncIterator[bytes]:
+            yield multipart(b"").removesuffix(f"\r\n--{BOUNDARY}--".encode())
+            while True:
+                yield bytes(1_000_000)
+
+        assert client.post(body()).status_code == 413
+        assert_nothing_is_held(archive)
+
+    def test_a_part_is_written_as_it_comes(self, client, archive, monkeypatch):
+        """Never more of it in memory than one buffer and what the network brought last."""
+        written = []
+        staged = type(archive.storage.staging().__enter__().new())
+        write = staged.write
+        monkeypatch.setattr(
+            staged, "write", lambda self, data: (written.append(len(data)), write(self, data))
+        )
+        content = instance_bytes(make_instance(rows=2000, columns=3000))
+        body = multipart(content)
+
+        async def chunks() -> AsyncIterator[bytes]:
+            for start in range(0, len(body), 65536):
+                yield body[start : start + 65536]
+
+        assert client.post(chunks()).status_code == 200
+        assert sum(written) == len(content)
+        assert max(written) <= BUFFER_BYTES + 65536
+
+    def test_many_small_parts(self, client, archive):
+        contents = [instance_bytes(name=str(number)) for number in range(100)]
+        response = client.store(*contents)
+        assert response.status_code == 200
+        uids = [item.ReferencedSOPInstanceUID for item in answer(response).ReferencedSOPSequence]
+        assert uids == [uid(str(number)) for number in range(100)]
+
+
+class TestTrouble:
+    @pytest.fixture
+    def small_disk(self, client, archive):
+        """A storage whose disk is full from the first file on."""
+        client.archive = replace(archive, storage=LocalStorage(archive.storage.root, minimum_free=1.0))
+
+    @pytest.mark.usefixtures("small_disk")
+    def test_full_before_the_body(self, client, archive):
+        response = client.store(instance_bytes())
+        assert response.status_code == 507
+        assert "free" in response.json()["detail"]
+        assert_nothing_is_held(archive)
+
+    @pytest.mark.parametrize(("number", "status", "reason"), [(28, 507, 0xA700), (5, 503, 0x0110)])
+    def test_full_or_failing_when_it_is_made_durable(self, client, archive, number, status, reason):
+        def fails(_descriptor):
+            raise OSError(number, "as the disk says")
+
+        client.archive = replace(
+            archive, storage=LocalStorage(archive.storage.root, minimum_free=0, fsync=fails)
+        )
+        response = client.store(instance_bytes(), b"garbage")
+        said = answer(response)
+        assert response.status_code == status
+        assert [item.FailureReason for item in said.FailedSOPSequence] == [reason]
+        assert [item.FailureReason for item in said.OtherFailuresSequence] == [0xC000]
+        assert_nothing_is_held(archive)
+
+    def test_the_catalogue_is_away(self, client, archive, monkeypatch):
+        @contextmanager
+        def away(_self):
+            raise CatalogUnavailable("away")
+            yield
+
+        with monkeypatch.context() as patched:
+            patched.setattr(Catalog, "write", away)
+            response = client.store(instance_bytes())
+        assert (response.status_code, response.headers["Retry-After"]) == (503, "5")
+        assert_nothing_is_held(archive)
+
+    def test_the_client_goes_away_in_the_middle(self, client, archive):
+        body = multipart(instance_bytes(), instance_bytes(name="b"))
+        messages = [
+            {"type": "http.request", "body": body[:-500], "more_body": True},
+            {"type": "http.disconnect"},
+        ]
+        sent = []
+
+        async def receive():
+            return messages.pop(0)
+
+        async def send(message):
+            sent.append(message)
+
+        headers = [(b"content-type", CONTENT_TYPE.encode())]
+        scope = {"type": "http", "method": "POST", "path": "/dicom-web/studies", "headers": headers}
+        asyncio.run(client.serve(scope | {"query_string": b"", "http_version": "1.1"}, receive, send))
+        assert_nothing_is_held(archive)
+
+    def test_a_file_that_kills_its_reader(self, client, archive, monkeypatch):
+        small = Cage(processes=1, memory_bytes=1, cpu_s=10)
+        client.archive = replace(archive, cage=small)
+        try:
+            response = client.store(instance_bytes())
+        finally:
+            small.close()
+        assert response.status_code == 409
+        assert [item.FailureReason for item in answer(response).OtherFailuresSequence] == [0x0110]
+        assert_nothing_is_held(archive)
+
+
+def test_every_error_of_storing_has_a_reason():
+    from app import errors
+
+    kinds = {
+        kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, ArchiveError)
+    }
+    elsewhere = {
+        errors.ArchiveError,
+        errors.InvalidQuery,
+        errors.NotFound,
+        errors.NotConvertible,
+        errors.InstanceUnavailable,
+        errors.CatalogUnavailable,
+        errors.NotImportable,
+    }
+    assert kinds - elsewhere | {OtherStudy} == set(FAILURE_REASON)
