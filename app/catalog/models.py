@@ -129,6 +129,45 @@ holding = Table(
     Column("generation", BigInteger, nullable=False, server_default="0"),
 )
 
+# What happened, in the order of commits: writers take turns, and each numbers its rows from the last one on.
+change = Table(
+    "change",
+    metadata,
+    Column("sequence", Id, primary_key=True, autoincrement=False),
+    Column("action", String(9), nullable=False),
+    Column("time", String(32), nullable=False),
+    Column("study_instance_uid", DicomText, nullable=False),
+    Column("series_instance_uid", DicomText, nullable=False),
+    Column("sop_instance_uid", DicomText, nullable=False),
+    Column("sha256", LargeBinary(32)),
+)
+
+# An instance that was held and withdrawn: it stays away until somebody restores it.
+tombstone = Table(
+    "tombstone",
+    metadata,
+    Column("sop_instance_uid", DicomText, primary_key=True),
+    Column("series_instance_uid", DicomText, nullable=False),
+    Column("study_instance_uid", DicomText, nullable=False),
+    Column("sha256", LargeBinary(32)),
+    Column("reason", Text, nullable=False),
+    Column("withdrawn_at", String(32), nullable=False),
+    Column("withdrawn_by", Text, nullable=False),
+    Index(None, "study_instance_uid", "series_instance_uid"),
+)
+
+# A request for storage commitment and, once the files were looked at, its result; both JSON.
+commitment = Table(
+    "commitment",
+    metadata,
+    Column("transaction_uid", DicomText, primary_key=True),
+    Column("requested_by", Text, nullable=False),
+    Column("requested_at", String(32), nullable=False),
+    Column("request", LargeBinary, nullable=False),
+    Column("result", LargeBinary),
+    Column("completed_at", String(32)),
+)
+
 # A bearer token; only the hash of its secret is kept.
 token = Table(
     "token",
