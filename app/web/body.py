@@ -25,6 +25,19 @@ class FileRange:
 
 
 Source = bytes | FileRange
+# What is known before, or what is opened or made when its turn comes.
+Content = Sequence[Source] | AsyncIterator[Source]
+
+
+async def each(content: Content) -> AsyncGenerator[Source]:
+    """Yield the sources of a content, of either kind."""
+    if isinstance(content, Sequence):
+        for source in content:
+            yield source
+        return
+    async with aclosing(content) as later:  # type: ignore[type-var] # they are generators
+        async for source in later:
+            yield source
 
 
 class Stream(Response):
@@ -38,7 +51,7 @@ class Stream(Response):
 
     def __init__(
         self,
-        sources: AsyncIterator[Source],
+        content: Content,
         media_type: str,
         *,
         length: int | None = None,
@@ -49,7 +62,7 @@ class Stream(Response):
         del self.headers["content-length"]
         if length is not None:
             self.headers["content-length"] = str(length)
-        self.sources = sources
+        self.content = content
         self.length = length
         self.files = files
 
@@ -67,12 +80,12 @@ class Stream(Response):
             await send({"type": "http.response.body", "body": b""})
             return
         if self.length is not None and self.length <= WHOLE_BYTES:
-            whole = b"".join([chunk async for chunk in _chunks(self.sources)])
+            whole = b"".join([chunk async for chunk in _chunks(self.content)])
             await send({"type": "http.response.body", "body": whole})
             return
         gone = asyncio.create_task(_disconnected(receive))
         try:
-            async with aclosing(_chunks(self.sources)) as chunks:
+            async with aclosing(_chunks(self.content)) as chunks:
                 async for chunk in chunks:
                     if gone.done():
                         return
@@ -89,10 +102,10 @@ async def _disconnected(receive: Receive) -> None:
         pass
 
 
-async def _chunks(sources: AsyncIterator[Source]) -> AsyncGenerator[bytes]:
+async def _chunks(content: Content) -> AsyncGenerator[bytes]:
     """Yield the bytes of the sources; small pieces that follow one another go out together."""
     pending = b""
-    async with aclosing(sources) as every:  # type: ignore[type-var] # they are generators
+    async with aclosing(each(content)) as every:
         async for source in every:
             if isinstance(source, bytes):
                 pending += source

@@ -12,7 +12,7 @@ from starlette.types import Scope
 
 from app.throttle.limits import RouteLimits
 from app.throttle.policy import RouteKind
-from app.web import qido, rendered, stow, wado
+from app.web import bulk_data, frames, metadata, qido, rendered, stow, wado
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 READ = ("GET", "HEAD")
@@ -39,9 +39,9 @@ INSTANCE = SERIES + "/instances/{instance}"
 
 # Matched in this order: what viewers ask for most comes first.
 RESOURCES: tuple[Resource, ...] = (
-    Resource(INSTANCE + "/frames/{frames}", READ, wado.retrieve_frames, "cheap"),
+    Resource(INSTANCE + "/frames/{frames}", READ, frames.retrieve_frames, "cheap"),
     Resource(INSTANCE, READ, wado.retrieve_dicom, "cheap"),
-    Resource(SERIES + "/metadata", READ, wado.retrieve_metadata_json, "cheap"),
+    Resource(SERIES + "/metadata", READ, metadata.retrieve_metadata_json, "cheap"),
     Resource(INSTANCE + "/thumbnail", READ, rendered.retrieve_thumbnail, "render"),
     Resource(INSTANCE + "/rendered", READ, rendered.retrieve_rendered, "render"),
     Resource("/studies", READ, qido.search_for_studies, "search"),
@@ -50,11 +50,11 @@ RESOURCES: tuple[Resource, ...] = (
     Resource(STUDY + "/series", READ, qido.search_for_series, "search"),
     Resource(STUDY + "/instances", READ, qido.search_for_instances, "search"),
     Resource(SERIES + "/instances", READ, qido.search_for_instances, "search"),
-    Resource(STUDY + "/metadata", READ, wado.retrieve_metadata_json, "cheap"),
-    Resource(INSTANCE + "/metadata", READ, wado.retrieve_metadata_json, "cheap"),
+    Resource(STUDY + "/metadata", READ, metadata.retrieve_metadata_json, "cheap"),
+    Resource(INSTANCE + "/metadata", READ, metadata.retrieve_metadata_json, "cheap"),
     Resource(STUDY, READ, wado.retrieve_dicom, "cheap"),
     Resource(SERIES, READ, wado.retrieve_dicom, "cheap"),
-    Resource(INSTANCE + "/bulkdata/{path:path}", READ, wado.retrieve_bulk_data, "cheap"),
+    Resource(INSTANCE + "/bulkdata/{path:path}", READ, bulk_data.retrieve_bulk_data, "cheap"),
     Resource(STUDY + "/rendered", READ, rendered.retrieve_rendered, "render"),
     Resource(SERIES + "/rendered", READ, rendered.retrieve_rendered, "render"),
     Resource(INSTANCE + "/frames/{frames}/rendered", READ, rendered.retrieve_rendered, "render"),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from secrets import token_hex
 
 from app.storage.interface import StoredFile
-from app.web.body import Source, Stream
+from app.web.body import Content, Source, Stream, each
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +13,7 @@ class Part:
     """One part: its headers, its content with the length where that is known, and the open file it is in."""
 
     content_type: str
-    content: AsyncIterator[Source]
+    content: Content
     length: int | None
     location: str | None = None
     file: StoredFile | None = None
@@ -48,7 +48,7 @@ def single_part_response(part: Part) -> Stream:
 async def _encode(parts: list[Part], boundary: str) -> AsyncIterator[Source]:
     for part in parts:
         yield part.head(boundary)
-        async for source in part.content:
+        async for source in each(part.content):
             yield source
         yield b"\r\n"
     yield _end(boundary)

@@ -17,12 +17,13 @@ from app.dicom.frames import frame_segments
 from app.dicom.grayscale import Function, Window
 from app.dicom.rendering import RenderedParameters, Viewport
 from app.errors import InvalidQuery, NotFound
-from app.web.body import FileRange, Source
+from app.web.body import FileRange, Source, each
 from app.web.dependencies import archive_of, required_reference, run_read, service_root
 from app.web.errors import RequestError
+from app.web.frames import frame_numbers
+from app.web.locations import location_of
 from app.web.multipart import Part, multipart_response, single_part_response
 from app.web.negotiation import MediaRange, accepted, not_acceptable
-from app.web.wado import frame_numbers, location_of
 
 JPEG = "image/jpeg"
 MOST_PIXELS = 16384  # of a viewport's side
@@ -86,27 +87,22 @@ async def _part(archive: Archive, root: str, held: Held, number: int, parameters
     location = f"{location_of(root, held)}/frames/{number}/rendered"
     if is_rendered_as_stored(image, parameters):
         ranges = [FileRange(open_stored(archive, held), *s) for s in frame_segments(held.frames, number)]
-        return Part(JPEG, _pieces(*ranges), sum(r.length for r in ranges), location, ranges[0].file)
+        return Part(JPEG, ranges, sum(r.length for r in ranges), location, ranges[0].file)
     picture = await asyncio.to_thread(rendered_frame, archive.cage, image, number, parameters)
-    return Part(JPEG, _pieces(picture), len(picture), location)
+    return Part(JPEG, [picture], len(picture), location)
 
 
 def _later_part(archive: Archive, root: str, held: Held, number: int, parameters: RenderedParameters) -> Part:
     async def content() -> AsyncIterator[Source]:
         part = await _part(archive, root, held, number, parameters)
         try:
-            async for source in part.content:
+            async for source in each(part.content):
                 yield source
         finally:
             if part.file is not None:
                 part.file.close()
 
     return Part(JPEG, content(), None, f"{location_of(root, held)}/frames/{number}/rendered")
-
-
-async def _pieces(*sources: Source) -> AsyncIterator[Source]:
-    for source in sources:
-        yield source
 
 
 def _rendered_parameters(request: Request) -> RenderedParameters:

@@ -1,0 +1,94 @@
+"""Frames by number, as stored or decoded (PS3.18 10.4.1.1.6)."""
+
+import asyncio
+from collections.abc import Sequence
+from itertools import accumulate
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.archive.archive import Archive
+from app.archive.retrieve import open_stored, retrieve_decoded_frames, retrieve_instance
+from app.catalog.holdings import Held
+from app.dicom.frames import Segment, frame_segments
+from app.dicom.media_types import EXPLICIT_VR_LITTLE_ENDIAN, OCTET_STREAM
+from app.errors import InvalidQuery, NotFound
+from app.storage.interface import StoredFile
+from app.web.body import FileRange
+from app.web.dependencies import archive_of, count_conversion, required_reference, run_read, service_root
+from app.web.locations import location_of
+from app.web.multipart import Part, multipart_response, single_part_response
+from app.web.negotiation import accepted, not_acceptable
+from app.web.representations import frame_form, frame_syntax, stored_frame_type
+
+
+async def retrieve_frames(request: Request) -> Response:
+    """Retrieve frames by number (10.4.1.1.6), in the order asked for."""
+    numbers = frame_numbers(request.path_params["frames"])
+    archive = archive_of(request)
+    held = await run_read(request, retrieve_instance, archive, required_reference(request))
+    if not held.frames:
+        raise NotFound(f"The instance {held.sop_instance_uid} has no frames.")
+    for media_range in accepted(request):
+        form = frame_form(held, media_range)
+        if form and (media_range.is_multipart or media_range.content_type == "*/*" or len(numbers) == 1):
+            break
+    else:
+        raise not_acceptable(frame_forms(held))
+    location = f"{location_of(service_root(request), held)}/frames/"
+    if form == "stored":
+        parts = stored_frames(archive, held, numbers, location)
+    else:
+        await count_conversion(request)
+        parts = await decoded_frames(archive, held, numbers, location)
+    if not media_range.is_multipart and media_range.content_type != "*/*":
+        return single_part_response(parts[0])
+    return multipart_response(parts[0].content_type.partition(";")[0], parts)
+
+
+def frame_numbers(text: str) -> list[int]:
+    """Read a frame list; raises InvalidQuery for what is none."""
+    numbers = text.split(",")
+    if not all(number.isascii() and number.isdigit() and len(number) < 10 for number in numbers):
+        raise InvalidQuery(f"frames/{text}: frames are named by numbers from 1, separated by commas")
+    if "0" in {number.lstrip("0") or "0" for number in numbers}:
+        raise InvalidQuery(f"frames/{text}: the first frame is number 1")
+    return [int(number) for number in numbers]
+
+
+def frame_forms(held: Held) -> str:
+    """Return what a refusal says there is."""
+    return (
+        f'There is multipart/related with type="{stored_frame_type(held)}"; '
+        f"transfer-syntax={frame_syntax(held)} (as stored, also for transfer-syntax=*), and "
+        f'type="{OCTET_STREAM}" '
+        f"with transfer-syntax={EXPLICIT_VR_LITTLE_ENDIAN} where the pixels can be decoded here."
+    )
+
+
+def stored_frames(archive: Archive, held: Held, numbers: list[int], location: str) -> list[Part]:
+    """Return frames as they lie in the file, one a part; raises NotFound for one that is not there."""
+    frames = [frame_segments(held.frames, number) for number in numbers]
+    file = open_stored(archive, held)
+    content_type = f"{stored_frame_type(held)}; transfer-syntax={frame_syntax(held)}"
+    return [
+        range_part(content_type, file, segments, f"{location}{number}")
+        for number, segments in zip(numbers, frames, strict=True)
+    ]
+
+
+async def decoded_frames(archive: Archive, held: Held, numbers: list[int], location: str) -> list[Part]:
+    """Return frames decoded, one a part; raises NotFound for one that is not there."""
+    lengths, file = await asyncio.to_thread(retrieve_decoded_frames, archive, held, numbers)
+    content_type = f"{OCTET_STREAM}; transfer-syntax={EXPLICIT_VR_LITTLE_ENDIAN}"
+    ends = accumulate(lengths)
+    return [
+        range_part(content_type, file, (Segment(end - length, length),), f"{location}{number}")
+        for number, length, end in zip(numbers, lengths, ends, strict=True)
+    ]
+
+
+def range_part(content_type: str, file: StoredFile, segments: Sequence[Segment], location: str) -> Part:
+    """Return ranges of a file that follow one another as one part."""
+    ranges = [FileRange(file, *segment) for segment in segments]
+    return Part(content_type, ranges, sum(r.length for r in ranges), location, file)
