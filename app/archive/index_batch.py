@@ -60,14 +60,18 @@ class Written:
 
 def write_batch(connection: Connection, batch: Sequence[ReadFile], report: IndexReport) -> Written:
     """Register what was read, and count it."""
-    written = Written(forget(connection, [candidate.known.id for candidate, _ in batch if candidate.known]))
+    # Instances whose file is forgotten and which come again are updated, not withdrawn and created.
+    returning = {read.sop_instance_uid for _, read in batch if isinstance(read, Entry)}
+    known = [candidate.known.id for candidate, _ in batch if candidate.known]
+    replaced = forget_files(connection, known, returning)
+    written = Written(bool(known) and _release(connection))
     folders = folder_ids(connection, (stored_name(candidate.folder) for candidate, _ in batch))
     located = [
         (candidate, outcome, Location(folders[stored_name(candidate.folder)], candidate.name))
         for candidate, outcome in batch
     ]
     entries = [(entry, location) for _, entry, location in located if isinstance(entry, Entry)]
-    outcomes = register(connection, entries)
+    outcomes = register(connection, entries, frozenset(replaced))
     others = [
         entry.sop_instance_uid
         for (entry, _), outcome in zip(entries, outcomes, strict=True)
@@ -101,6 +105,10 @@ def forget(connection: Connection, file_ids: Sequence[int]) -> bool:
     if not file_ids:
         return False
     forget_files(connection, file_ids)
+    return _release(connection)
+
+
+def _release(connection: Connection) -> bool:
     return forget_problems(connection, (DUPLICATE, CONFLICT)) > 0
 
 

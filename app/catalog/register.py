@@ -1,16 +1,18 @@
 """Adding to the catalogue and taking away: rows, counts and ready answers in one transaction."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from sqlalchemy import Column, Connection, Table, delete, func, select
 
+from app.catalog.changes import Action, Subject, record
 from app.catalog.counts import chunks, count_held, drop_empty, refresh
 from app.catalog.documents import dump
 from app.catalog.entry import Entry
 from app.catalog.models import document, file, instance, series, study
 from app.catalog.prepared import insert_rows
+from app.catalog.tombstones import withdrawn_reasons
 
 
 class Outcome(StrEnum):
@@ -19,6 +21,7 @@ class Outcome(StrEnum):
     STORED = "stored"
     IDENTICAL = "identical"  # these very bytes are catalogued already
     CONFLICT = "conflict"  # the SOP Instance UID belongs to other bytes; the first are kept
+    WITHDRAWN = "withdrawn"  # the instance was withdrawn, and nobody restored it
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +32,21 @@ class Location:
     name: str
 
 
-def register(connection: Connection, entries: Sequence[tuple[Entry, Location]]) -> list[Outcome]:
-    """Add what is new, within the caller's transaction; return what became of each entry, in order."""
-    known = _digests(connection, [entry.sop_instance_uid for entry, _ in entries])
+def register(
+    connection: Connection, entries: Sequence[tuple[Entry, Location]], updated: Collection[str] = ()
+) -> list[Outcome]:
+    """Add what is new, within the caller's transaction; return what became of each entry, in order.
+
+    `updated` names the instances among them that this transaction forgot to make room (forget_files).
+    """
+    uids = [entry.sop_instance_uid for entry, _ in entries]
+    known, withdrawn = _digests(connection, uids), withdrawn_reasons(connection, uids)
     outcomes: list[Outcome] = []
     fresh: list[tuple[Entry, Location]] = []
     for entry, location in entries:
+        if entry.sop_instance_uid in withdrawn:
+            outcomes.append(Outcome.WITHDRAWN)
+            continue
         digest = known.setdefault(entry.sop_instance_uid, entry.sha256)
         if digest is entry.sha256:  # set just now: nobody had this UID
             outcomes.append(Outcome.STORED)
@@ -43,19 +55,32 @@ def register(connection: Connection, entries: Sequence[tuple[Entry, Location]]) 
             outcomes.append(Outcome.IDENTICAL if digest == entry.sha256 else Outcome.CONFLICT)
     if fresh:
         _insert(connection, fresh)
+        record(connection, [_created(entry, updated) for entry, _ in fresh])
     return outcomes
 
 
-def forget_files(connection: Connection, file_ids: Iterable[int]) -> int:
-    """Remove files and their instances, within the caller's transaction; return how many instances went.
+def forget_files(
+    connection: Connection, file_ids: Iterable[int], returning: Collection[str] = ()
+) -> list[str]:
+    """Remove files and their instances, within the caller's transaction; return which instances went.
 
-    Series and studies left empty go too.
+    Series and studies left empty go too. `returning` names the instances that the same transaction is to
+    register again: for those who follow the changes they never go.
     """
-    gone = 0
+    gone: list[str] = []
     for ids in chunks(list(file_ids)):
         rows = connection.execute(
-            select(instance.c.id, instance.c.series_id, series.c.study_id)
+            select(
+                instance.c.series_id,
+                series.c.study_id,
+                study.c.study_instance_uid,
+                series.c.series_instance_uid,
+                instance.c.sop_instance_uid,
+                file.c.sha256,
+            )
             .join(series, instance.c.series_id == series.c.id)
+            .join(study, series.c.study_id == study.c.id)
+            .join(file, instance.c.file_id == file.c.id)
             .where(instance.c.file_id.in_(ids))
         ).all()
         total = connection.execute(
@@ -68,8 +93,16 @@ def forget_files(connection: Connection, file_ids: Iterable[int]) -> int:
         emptied = drop_empty(connection, {row.series_id for row in rows}, {row.study_id for row in rows})
         refresh(connection, {row.series_id for row in rows}, {row.study_id for row in rows})
         count_held(connection, -emptied[0], -emptied[1], -len(rows), -total)
-        gone += len(rows)
+        went = [Subject(*row[2:]) for row in rows]
+        record(connection, [(Action.WITHDRAWN, w) for w in went if w.sop_instance_uid not in returning])
+        gone += [w.sop_instance_uid for w in went]
     return gone
+
+
+def _created(entry: Entry, updated: Collection[str]) -> tuple[Action, Subject]:
+    uids = entry.study_instance_uid, entry.series_instance_uid, entry.sop_instance_uid
+    action = Action.UPDATED if entry.sop_instance_uid in updated else Action.CREATED
+    return action, Subject(*uids, entry.sha256)
 
 
 def _digests(connection: Connection, uids: list[str]) -> dict[str, bytes]:

@@ -64,7 +64,7 @@ def test_forgetting_takes_empty_series_and_studies_along(registered, catalog: Ca
         ids = connection.execute(
             select(instance.c.file_id).where(instance.c.sop_instance_uid.in_([str(uid("a")), str(uid("b"))]))
         ).scalars()
-        assert forget_files(connection, list(ids)) == 2
+        assert set(forget_files(connection, list(ids))) == {str(uid("a")), str(uid("b"))}
     assert counts(catalog) | {"bytes": 0} == {"studies": 1, "series": 1, "instances": 1, "bytes": 0}
     with catalog.read() as connection, pytest.raises(NotFound, match="study"):
         documents(connection, Reference(str(uid("A"))))

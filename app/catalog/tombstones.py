@@ -1,0 +1,71 @@
+"""What was held and is withdrawn: told apart from what never was, and kept from coming back."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, delete, select
+
+from app.catalog.counts import chunks
+from app.catalog.models import tombstone
+from app.catalog.prepared import insert_rows
+
+_UID = {
+    "study": tombstone.c.study_instance_uid,
+    "series": tombstone.c.series_instance_uid,
+    "instance": tombstone.c.sop_instance_uid,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Tombstone:
+    """A withdrawn instance; the time is ISO 8601 in UTC, `withdrawn_by` a token's id or the command line."""
+
+    sop_instance_uid: str
+    series_instance_uid: str
+    study_instance_uid: str
+    sha256: bytes | None
+    reason: str
+    withdrawn_at: str
+    withdrawn_by: str
+
+
+def bury(connection: Connection, tombstones: Sequence[Tombstone]) -> None:
+    """Add tombstones, within the caller's transaction."""
+    names = Tombstone.__slots__
+    insert_rows(connection, tombstone, [{name: getattr(each, name) for name in names} for each in tombstones])
+
+
+def tombstones_of(
+    connection: Connection, named: Mapping[str, str], limit: int | None = None
+) -> list[Tombstone]:
+    """Return the tombstones below a reference (its parameters()), the newest first."""
+    statement = select(tombstone)
+    for level, uid in named.items():
+        statement = statement.where(_UID[level] == uid)
+    statement = statement.order_by(tombstone.c.withdrawn_at.desc(), tombstone.c.sop_instance_uid)
+    return [Tombstone(*row) for row in connection.execute(statement.limit(limit))]
+
+
+def tombstones_named(connection: Connection, uid: str) -> list[Tombstone]:
+    """Return the tombstones that a UID names, of whatever level it is."""
+    found = (tombstones_of(connection, {level: uid}) for level in _UID)
+    return next((tombstones for tombstones in found if tombstones), [])
+
+
+def withdrawn_reasons(connection: Connection, sop_instance_uids: Iterable[str]) -> dict[str, str]:
+    """Return the reasons of those of these instances that are withdrawn, by SOP Instance UID."""
+    return {
+        uid: reason
+        for uids in chunks(list(sop_instance_uids))
+        for uid, reason in connection.execute(
+            select(tombstone.c.sop_instance_uid, tombstone.c.reason).where(
+                tombstone.c.sop_instance_uid.in_(uids)
+            )
+        )
+    }
+
+
+def exhume(connection: Connection, sop_instance_uids: Iterable[str]) -> None:
+    """Delete tombstones, within the caller's transaction: these instances may come back."""
+    for uids in chunks(list(sop_instance_uids)):
+        connection.execute(delete(tombstone).where(tombstone.c.sop_instance_uid.in_(uids)))
