@@ -12,7 +12,7 @@ from starlette.types import Scope
 
 from app.throttle.limits import RouteLimits
 from app.throttle.policy import RouteKind
-from app.web import bulk_data, frames, metadata, qido, rendered, stow, wado
+from app.web import bulk_data, changes, frames, metadata, qido, rendered, stow, wado
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 READ = ("GET", "HEAD")
@@ -61,6 +61,7 @@ RESOURCES: tuple[Resource, ...] = (
     Resource(STUDY + "/thumbnail", READ, rendered.retrieve_thumbnail, "render"),
     Resource(SERIES + "/thumbnail", READ, rendered.retrieve_thumbnail, "render"),
     Resource(INSTANCE + "/frames/{frames}/thumbnail", READ, rendered.retrieve_thumbnail, "render"),
+    Resource("/changes", READ, changes.follow_changes, "search"),
     Resource("/studies", ("POST",), stow.store_instances, "store"),
     Resource(STUDY, ("POST",), stow.store_instances, "store"),
 )
