@@ -1,50 +1,60 @@
-"""Media types of pixel data by transfer syntax (PS3.18 8.7.3)."""
+"""Media types of pixel data by transfer syntax, and which can be supplied of what is held (PS3.18 8.7.3)."""
+
+from functools import lru_cache
 
 EXPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
 IMPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2"
 EXPLICIT_VR_BIG_ENDIAN = "1.2.840.10008.1.2.2"
 
-# 8.7.3.5.2: neither is sent over DICOMweb.
+# 8.7.3: neither is sent over DICOMweb.
 NEVER_SENT = frozenset({IMPLICIT_VR_LITTLE_ENDIAN, EXPLICIT_VR_BIG_ENDIAN})
 
 OCTET_STREAM = "application/octet-stream"
 
-# Table 8.7.3-2 and following; the rest is octets.
-BY_TRANSFER_SYNTAX = {
-    "1.2.840.10008.1.2.5": "image/dicom-rle",
-    "1.2.840.10008.1.2.4.50": "image/jpeg",
-    "1.2.840.10008.1.2.4.51": "image/jpeg",
-    "1.2.840.10008.1.2.4.57": "image/jpeg",
-    "1.2.840.10008.1.2.4.70": "image/jpeg",
-    "1.2.840.10008.1.2.4.80": "image/jls",
-    "1.2.840.10008.1.2.4.81": "image/jls",
-    "1.2.840.10008.1.2.4.90": "image/jp2",
-    "1.2.840.10008.1.2.4.91": "image/jp2",
-    "1.2.840.10008.1.2.4.92": "image/jpx",
-    "1.2.840.10008.1.2.4.93": "image/jpx",
-    "1.2.840.10008.1.2.4.201": "image/jphc",
-    "1.2.840.10008.1.2.4.202": "image/jphc",
-    "1.2.840.10008.1.2.4.203": "image/jphc",
-    "1.2.840.10008.1.2.4.110": "image/jxl",
-    "1.2.840.10008.1.2.4.111": "image/jxl",
-    "1.2.840.10008.1.2.4.112": "image/jxl",
-    "1.2.840.10008.1.2.4.100": "video/mpeg",
-    "1.2.840.10008.1.2.4.101": "video/mpeg",
-    "1.2.840.10008.1.2.4.102": "video/mp4",
-    "1.2.840.10008.1.2.4.103": "video/mp4",
-    "1.2.840.10008.1.2.4.104": "video/mp4",
-    "1.2.840.10008.1.2.4.105": "video/mp4",
-    "1.2.840.10008.1.2.4.106": "video/mp4",
-    "1.2.840.10008.1.2.4.107": "video/mp4",
-    "1.2.840.10008.1.2.4.108": "video/mp4",
+
+def _uids(*endings: str) -> tuple[str, ...]:
+    return tuple(f"1.2.840.10008.1.2.{ending}" for ending in endings)
+
+
+# Table 8.7.3-5 (and its later additions); the first is the default of the media type. The rest is octets.
+# The fragmentable variants of MPEG-2 and MPEG-4 AVC (`.1`) hold the same stream.
+TRANSFER_SYNTAXES = {
+    "image/jpeg": _uids("4.70", "4.50", "4.51", "4.57"),
+    "image/dicom-rle": _uids("5"),
+    "image/jls": _uids("4.80", "4.81"),
+    "image/jp2": _uids("4.90", "4.91"),
+    "image/jpx": _uids("4.92", "4.93"),
+    "image/jphc": _uids("4.201", "4.202", "4.203"),
+    "image/jxl": _uids("4.110", "4.111", "4.112"),
+    "video/mpeg": _uids("4.101", "4.100", "4.101.1", "4.100.1"),
+    "video/mp4": _uids(
+        *("4.102", "4.103", "4.104", "4.105", "4.106", "4.107", "4.108"),
+        *("4.102.1", "4.103.1", "4.104.1", "4.105.1", "4.106.1"),
+    ),
 }
 
-# Names that older clients use.
-ALIASES = {"image/x-jls": "image/jls", "image/x-dicom-rle": "image/dicom-rle"}
+BY_TRANSFER_SYNTAX = {uid: media_type for media_type, uids in TRANSFER_SYNTAXES.items() for uid in uids}
+
+# Names that older clients and editions use (8.7.3.3.2, note 8).
+ALIASES = {
+    "image/x-jls": "image/jls",
+    "image/x-dicom-rle": "image/dicom-rle",
+    "image/dicom+rle": "image/dicom-rle",
+    "image/jpg": "image/jpeg",
+    "image/dicom+jpeg": "image/jpeg",
+    "image/dicom+jpeg-jls": "image/jls",
+    "image/dicom+jp2": "image/jp2",
+    "image/dicom+jpx": "image/jpx",
+    "image/jph": "image/jphc",
+    "video/mpeg2": "video/mpeg",
+    "video/h265": "video/mp4",
+}
 
 LOSSY = frozenset(
-    f"1.2.840.10008.1.2.4.{last}"
-    for last in (50, 51, 81, 91, 93, 100, 101, 102, 103, 104, 105, 106, 107, 108, 112, 203)
+    uid
+    for uid in BY_TRANSFER_SYNTAX
+    if uid in _uids("4.50", "4.51", "4.81", "4.91", "4.93", "4.112", "4.203")
+    or BY_TRANSFER_SYNTAX[uid].startswith("video/")
 )
 
 # What dicom/decoding.py has a decoder for; here, so that the server need not load the codecs to know.
@@ -61,7 +71,25 @@ DECODABLE = frozenset(
     )
 )
 
+# What dicom/transcoding.py can turn decoded pixels into.
+ENCODABLE = frozenset({EXPLICIT_VR_LITTLE_ENDIAN})
+
 
 def pixel_media_type(transfer_syntax_uid: str) -> str:
     """Return the media type of a frame in a transfer syntax."""
     return BY_TRANSFER_SYNTAX.get(transfer_syntax_uid, OCTET_STREAM)
+
+
+@lru_cache(maxsize=256)
+def supplied_syntaxes(stored: str, *, has_pixels: bool = True) -> tuple[str, ...]:
+    """Return the transfer syntaxes in which an instance stored in one can be had, the kindest first.
+
+    As stored, then Explicit VR Little Endian, then what else can be encoded. A data set without pixels is
+    only written anew. Whether one instance's pixels suit an encoder is known when it tries.
+    """
+    first = () if stored in NEVER_SENT else (stored,)
+    if not has_pixels:
+        return tuple(dict.fromkeys((*first, EXPLICIT_VR_LITTLE_ENDIAN)))
+    if stored not in DECODABLE:
+        return first
+    return tuple(dict.fromkeys((*first, EXPLICIT_VR_LITTLE_ENDIAN, *sorted(ENCODABLE))))
