@@ -1,12 +1,13 @@
 """What is answered of a study, a series and an instance; made when something below is registered."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from app.catalog.attributes import ATTRIBUTES, RETURNED
 from app.catalog.documents import ROOT_TEXT, Attributes
 from app.dicom.matching import Level
 
+MODALITIES_IN_STUDY = "00080061"
 RETRIEVE_URL = "00081190"
 STUDY_INSTANCE_UID = "0020000D"
 SERIES_INSTANCE_UID = "0020000E"
@@ -30,13 +31,15 @@ def retrieve_url(*uids: str) -> dict[str, Any]:
     return {"vr": "UR", "Value": [ROOT_TEXT + path]}
 
 
-def study_attributes(known: Attributes, modalities: Sequence[str], series: int, instances: int) -> Attributes:
+def study_attributes(
+    known: Attributes, modalities: Collection[str], series: int, instances: int
+) -> Attributes:
     """Return all that is known of a study; `known` is what its instances say."""
     return (
         _ALWAYS[Level.STUDY]
         | known
         | {
-            "00080061": {"vr": "CS", "Value": list(modalities)} if modalities else {"vr": "CS"},
+            MODALITIES_IN_STUDY: {"vr": "CS", "Value": sorted(modalities)} if modalities else {"vr": "CS"},
             RETRIEVE_URL: retrieve_url(known[STUDY_INSTANCE_UID]["Value"][0]),
             "00201206": {"vr": "IS", "Value": [series]},
             "00201208": {"vr": "IS", "Value": [instances]},

@@ -1,6 +1,6 @@
 """What follows from what is registered: counts, totals and ready answers; kept in the same transaction."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 CHUNK = 500  # values in one IN list
 
-Answer = tuple[int, dict[str, int], Attributes]  # a row's id, its counts, all that is known
+Values = dict[str, Any]  # of columns, by name
 
 
 def chunks(values: list[T]) -> Iterator[list[T]]:
@@ -46,15 +46,32 @@ def drop_empty(connection: Connection, series_ids: set[int], study_ids: set[int]
     return dropped_studies, dropped_series
 
 
+def series_values(known: Attributes, study_instance_uid: str, instances: int) -> Values:
+    """Return the columns of a series that follow from what it holds; `known` is what its instances say."""
+    attributes = series_attributes(known, study_instance_uid, instances)
+    return {"number_of_instances": instances} | _answers(Level.SERIES, attributes)
+
+
+def study_values(known: Attributes, modalities: Collection[str], series_count: int, instances: int) -> Values:
+    """Return the columns of a study that follow from what it holds; `known` is what its instances say."""
+    attributes = study_attributes(known, modalities, series_count, instances)
+    counts = {"number_of_series": series_count, "number_of_instances": instances}
+    return counts | _answers(Level.STUDY, attributes)
+
+
+def _answers(level: Level, attributes: Attributes) -> Values:
+    return {"answer": dump(required(level, attributes)), "attributes": dump(attributes)}
+
+
 def refresh(connection: Connection, series_ids: set[int], study_ids: set[int]) -> None:
     """Count again what is below these series and studies, and make their answers anew."""
     for chunk in chunks(list(series_ids)):
-        _write_answers(connection, series, Level.SERIES, _series_answers(connection, chunk))
+        update_rows(connection, series, list(_counted_series(connection, chunk)))
     for chunk in chunks(list(study_ids)):
-        _write_answers(connection, study, Level.STUDY, _study_answers(connection, chunk))
+        update_rows(connection, study, list(_counted_studies(connection, chunk)))
 
 
-def _series_answers(connection: Connection, ids: list[int]) -> Iterator[Answer]:
+def _counted_series(connection: Connection, ids: list[int]) -> Iterator[Values]:
     rows = connection.execute(
         select(
             series.c.id,
@@ -68,43 +85,31 @@ def _series_answers(connection: Connection, ids: list[int]) -> Iterator[Answer]:
         .group_by(series.c.id, series.c.attributes, study.c.study_instance_uid)
     )
     for row in rows:
-        known = parse(row.attributes)
-        attributes = series_attributes(known, row.study_instance_uid, row.instances)
-        yield row.id, {"number_of_instances": row.instances}, attributes
+        values = series_values(parse(row.attributes), row.study_instance_uid, row.instances)
+        yield values | {"row_id": row.id}
 
 
-def _study_answers(connection: Connection, ids: list[int]) -> Iterator[Answer]:
+def _counted_studies(connection: Connection, ids: list[int]) -> Iterator[Values]:
     modalities: dict[int, list[str]] = {}
     below: dict[int, tuple[int, int]] = {}
     for study_id, modality, count, instances in connection.execute(
         select(series.c.study_id, series.c.modality, func.count(), func.sum(series.c.number_of_instances))
         .where(series.c.study_id.in_(ids))
         .group_by(series.c.study_id, series.c.modality)
-        .order_by(series.c.modality)
     ):
         if modality:
             modalities.setdefault(study_id, []).append(modality)
         so_far = below.get(study_id, (0, 0))
         below[study_id] = so_far[0] + count, so_far[1] + int(instances)
     for row in connection.execute(select(study.c.id, study.c.attributes).where(study.c.id.in_(list(below)))):
-        counts = {"number_of_series": below[row.id][0], "number_of_instances": below[row.id][1]}
-        known = parse(row.attributes)
-        yield row.id, counts, study_attributes(known, modalities.get(row.id, []), *below[row.id])
+        values = study_values(parse(row.attributes), modalities.get(row.id, []), *below[row.id])
+        yield values | {"row_id": row.id}
 
 
-def _write_answers(
-    connection: Connection,
-    table: Table,
-    level: Level,
-    rows: Iterable[Answer],
-) -> None:
-    values = [
-        {"row_id": row_id, "answer": dump(required(level, attributes)), "attributes": dump(attributes)}
-        | counts
-        for row_id, counts, attributes in rows
-    ]
-    if values:
-        run_many(connection, _update(connection.dialect, table, tuple(values[0])), values)
+def update_rows(connection: Connection, table: Table, rows: Sequence[Values]) -> None:
+    """Give each of these rows, by its `row_id`, its values; all name the same columns."""
+    if rows:
+        run_many(connection, _update(connection.dialect, table, tuple(rows[0])), rows)
 
 
 @lru_cache

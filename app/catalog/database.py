@@ -13,7 +13,7 @@ from app.catalog.models import holding
 from app.errors import CatalogUnavailable, SettingsError
 
 # The revision of migrations/ that this code works on; tests/test_migrations.py compares the two.
-SCHEMA_REVISION = "0002"
+SCHEMA_REVISION = "0003"
 
 BUSY_TIMEOUT_MS = 5000
 
@@ -58,7 +58,10 @@ class Catalog:
             if not self.is_sqlite:
                 # One writer at a time, as on SQLite: no deadlocks and no serialization failures.
                 connection.execute(holding.select().with_for_update())
-            yield connection
+            try:
+                yield connection
+            except self._driver_errors as error:  # from statements of prepared.py
+                raise CatalogUnavailable(f"The catalogue cannot be reached now: {error}") from error
 
     def require_current_schema(self) -> None:
         """Raise SettingsError, with the command to type, unless the schema is the one this code works on."""

@@ -3,15 +3,16 @@
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
-from sqlalchemy import Column, Connection, Table, delete, func, select
+from sqlalchemy import Connection, Select, delete, func, select
 
 from app.catalog.changes import Action, Subject, record
 from app.catalog.counts import chunks, count_held, drop_empty, refresh
-from app.catalog.documents import dump
 from app.catalog.entry import Entry
 from app.catalog.models import document, file, instance, series, study
-from app.catalog.prepared import insert_rows
+from app.catalog.parents import next_id, parents_of
+from app.catalog.prepared import as_list, insert_rows, listed, prepared
 from app.catalog.tombstones import withdrawn_reasons
 
 
@@ -105,19 +106,22 @@ def _created(entry: Entry, updated: Collection[str]) -> tuple[Action, Subject]:
     return action, Subject(*uids, entry.sha256)
 
 
-def _digests(connection: Connection, uids: list[str]) -> dict[str, bytes]:
-    statement = select(instance.c.sop_instance_uid, file.c.sha256).join(file, instance.c.file_id == file.c.id)
-    return {
-        uid: digest
-        for chunk in chunks(uids)
-        for uid, digest in connection.execute(statement.where(instance.c.sop_instance_uid.in_(chunk)))
-    }
+def _digests(connection: Connection, uids: Sequence[str]) -> dict[str, bytes]:
+    return dict(_held(connection.dialect).rows(connection, {"uids": as_list(uids)}))
+
+
+@prepared
+def _held() -> Select[Any]:
+    return (
+        select(instance.c.sop_instance_uid, file.c.sha256)
+        .join(file, instance.c.file_id == file.c.id)
+        .where(listed(instance.c.sop_instance_uid, "uids"))
+    )
 
 
 def _insert(connection: Connection, fresh: Sequence[tuple[Entry, Location]]) -> None:
-    studies, new_studies = _study_ids(connection, fresh)
-    series_ids, new_series = _series_ids(connection, fresh, studies)
-    file_id, instance_id = _next_id(connection, file), _next_id(connection, instance)
+    parents = parents_of(connection, [entry for entry, _ in fresh])
+    file_id, instance_id = next_id(connection, file), next_id(connection, instance)
     files, instances, documents = [], [], []
     for number, (entry, location) in enumerate(fresh):
         files.append(
@@ -130,71 +134,12 @@ def _insert(connection: Connection, fresh: Sequence[tuple[Entry, Location]]) -> 
                 "sha256": entry.sha256,
             }
         )
-        key = (studies[entry.study_instance_uid], entry.series_instance_uid)
-        ids = {"id": instance_id + number, "series_id": series_ids[key], "file_id": file_id + number}
+        series_id = parents.series_ids[entry.study_instance_uid, entry.series_instance_uid]
+        ids = {"id": instance_id + number, "series_id": series_id, "file_id": file_id + number}
         instances.append(entry.instance | ids)
         documents.append({"instance_id": instance_id + number, "packed": entry.document})
     insert_rows(connection, file, files)
     insert_rows(connection, instance, instances)
     insert_rows(connection, document, documents)
-    refresh(connection, set(series_ids.values()), set(studies.values()))
-    count_held(connection, new_studies, new_series, len(fresh), sum(entry.size for entry, _ in fresh))
-
-
-def _study_ids(connection: Connection, fresh: Sequence[tuple[Entry, Location]]) -> tuple[dict[str, int], int]:
-    entries: dict[str, Entry] = {}
-    for entry, _ in fresh:  # what the first says of the study stays
-        entries.setdefault(entry.study_instance_uid, entry)
-    ids: dict[str, int] = {}
-    for chunk in chunks(list(entries)):
-        statement = select(study.c.study_instance_uid, study.c.id).where(
-            study.c.study_instance_uid.in_(chunk)
-        )
-        ids.update((row.study_instance_uid, row.id) for row in connection.execute(statement))
-    rows = []
-    for number, uid in enumerate((uid for uid in entries if uid not in ids), _next_id(connection, study)):
-        entry = entries[uid]
-        rows.append(
-            entry.study | {"id": number, "answer": b"", "attributes": dump(entry.study_attributes)},
-        )
-    if rows:
-        insert_rows(connection, study, rows)
-    ids.update({row["study_instance_uid"]: row["id"] for row in rows})
-    return ids, len(rows)
-
-
-def _series_ids(
-    connection: Connection, fresh: Sequence[tuple[Entry, Location]], studies: dict[str, int]
-) -> tuple[dict[tuple[int, str], int], int]:
-    entries: dict[tuple[int, str], Entry] = {}
-    for entry, _ in fresh:
-        entries.setdefault((studies[entry.study_instance_uid], entry.series_instance_uid), entry)
-    ids: dict[tuple[int, str], int] = {}
-    for chunk in chunks(list({uid for _, uid in entries})):
-        for study_id, uid, series_id in connection.execute(
-            select(series.c.study_id, series.c.series_instance_uid, series.c.id).where(
-                series.c.series_instance_uid.in_(chunk)
-            )
-        ):
-            if (study_id, uid) in entries:
-                ids[study_id, uid] = series_id
-    rows = []
-    for number, key in enumerate((key for key in entries if key not in ids), _next_id(connection, series)):
-        entry = entries[key]
-        own = {
-            "id": number,
-            "study_id": key[0],
-            "answer": b"",
-            "attributes": dump(entry.series_attributes),
-        }
-        rows.append(entry.series | own)
-        ids[key] = number
-    if rows:
-        insert_rows(connection, series, rows)
-    return ids, len(rows)
-
-
-def _next_id(connection: Connection, table: Table) -> int:
-    # Writers take turns (database.py), so the next number is free.
-    key: Column[int] = table.c.id
-    return (connection.execute(select(func.max(key))).scalar() or 0) + 1
+    size = sum(entry.size for entry, _ in fresh)
+    count_held(connection, parents.new_studies, parents.new_series, len(fresh), size)

@@ -1,0 +1,160 @@
+"""The studies and series above new instances: added, or grown, with their counts and answers.
+
+Nothing below is read for it: what is new is counted here, and what was there is in the rows that it joins.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Column, Connection, Select, Table, func, select
+
+from app.catalog.answers import MODALITIES_IN_STUDY
+from app.catalog.counts import Values, series_values, study_values, update_rows
+from app.catalog.documents import parse
+from app.catalog.entry import Entry
+from app.catalog.models import series, study
+from app.catalog.prepared import as_list, insert_rows, listed, prepared
+
+Key = tuple[str, str]  # Study Instance UID, Series Instance UID
+
+
+@dataclass(frozen=True, slots=True)
+class Parents:
+    """Where new instances go, and what was added for them."""
+
+    series_ids: dict[Key, int]
+    new_studies: int
+    new_series: int
+
+
+@dataclass(slots=True)
+class _News:
+    """What is new in one study."""
+
+    first: Entry
+    series: int = 0
+    instances: int = 0
+    modalities: set[str] = field(default_factory=set)
+
+
+def parents_of(connection: Connection, entries: Sequence[Entry]) -> Parents:
+    """Add or grow the studies and series of these new instances, within the caller's transaction."""
+    counted = Counter((entry.study_instance_uid, entry.series_instance_uid) for entry in entries)
+    first: dict[Key, Entry] = {}
+    for entry in entries:  # what the first says of a study or a series stays
+        first.setdefault((entry.study_instance_uid, entry.series_instance_uid), entry)
+    known_studies = _known_studies(connection, {study_uid for study_uid, _ in first})
+    known_series = _known_series(connection, first)
+    news: dict[str, _News] = {}
+    for key, entry in first.items():
+        new = news.setdefault(key[0], _News(entry))
+        new.instances += counted[key]
+        if key not in known_series:
+            new.series += 1
+            new.modalities.update(filter(None, [entry.series["modality"]]))
+    study_ids = _write_studies(connection, news, known_studies)
+    series_ids = _write_series(connection, counted, first, study_ids, known_series)
+    return Parents(series_ids, len(study_ids) - len(known_studies), len(first) - len(known_series))
+
+
+def next_id(connection: Connection, table: Table) -> int:
+    """Return the number for the next row."""
+    # Writers take turns (database.py), so the next number is free.
+    return (_last_id(connection.dialect, table).scalar(connection, {}) or 0) + 1
+
+
+@prepared
+def _last_id(table: Table) -> Select[int]:
+    key: Column[int] = table.c.id
+    return select(func.max(key).label("last"))
+
+
+def _known_studies(connection: Connection, uids: set[str]) -> dict[str, Any]:
+    rows = _studies(connection.dialect).rows(connection, {"uids": as_list(uids)})
+    return {row.study_instance_uid: row for row in rows}
+
+
+def _known_series(connection: Connection, keys: dict[Key, Entry]) -> dict[Key, Any]:
+    uids = {uid for _, uid in keys}
+    rows = _series(connection.dialect).rows(connection, {"uids": as_list(uids)})
+    # The same Series Instance UID may stand in another study too.
+    found = {(row.study_instance_uid, row.series_instance_uid): row for row in rows}
+    return {key: row for key, row in found.items() if key in keys}
+
+
+@prepared
+def _studies() -> Select[Any]:
+    return select(
+        study.c.id,
+        study.c.study_instance_uid,
+        study.c.number_of_series,
+        study.c.number_of_instances,
+        study.c.attributes,
+    ).where(listed(study.c.study_instance_uid, "uids"))
+
+
+@prepared
+def _series() -> Select[Any]:
+    return (
+        select(
+            series.c.id,
+            study.c.study_instance_uid,
+            series.c.series_instance_uid,
+            series.c.number_of_instances,
+            series.c.attributes,
+        )
+        .join(study, series.c.study_id == study.c.id)
+        .where(listed(series.c.series_instance_uid, "uids"))
+    )
+
+
+def _write_studies(connection: Connection, news: dict[str, _News], known: dict[str, Any]) -> dict[str, int]:
+    """Return the number of each study."""
+    ids = {uid: row.id for uid, row in known.items()}
+    added: list[Values] = []
+    grown: list[Values] = []
+    number = next_id(connection, study)
+    for uid, new in news.items():
+        row = known.get(uid)
+        if row is None:
+            values = study_values(new.first.study_attributes, new.modalities, new.series, new.instances)
+            ids[uid] = number + len(added)
+            added.append(new.first.study | values | {"id": ids[uid]})
+        else:
+            attributes = parse(row.attributes)
+            modalities = new.modalities.union(attributes[MODALITIES_IN_STUDY].get("Value", ()))
+            series_count = row.number_of_series + new.series
+            values = study_values(
+                attributes, modalities, series_count, row.number_of_instances + new.instances
+            )
+            grown.append(values | {"row_id": row.id})
+    insert_rows(connection, study, added)
+    update_rows(connection, study, grown)
+    return ids
+
+
+def _write_series(
+    connection: Connection,
+    counted: Counter[Key],
+    first: dict[Key, Entry],
+    study_ids: dict[str, int],
+    known: dict[Key, Any],
+) -> dict[Key, int]:
+    """Return the number of each series."""
+    ids = {key: row.id for key, row in known.items()}
+    added: list[Values] = []
+    grown: list[Values] = []
+    number = next_id(connection, series)
+    for key, entry in first.items():
+        if row := known.get(key):
+            values = series_values(parse(row.attributes), key[0], row.number_of_instances + counted[key])
+            grown.append(values | {"row_id": row.id})
+        else:
+            ids[key] = number + len(added)
+            values = series_values(entry.series_attributes, key[0], counted[key])
+            added.append(entry.series | values | {"id": ids[key], "study_id": study_ids[key[0]]})
+    insert_rows(connection, series, added)
+    update_rows(connection, series, grown)
+    return ids
