@@ -20,9 +20,9 @@ from app.dicom.matching import (
     UIDList,
     Universal,
     Wildcard,
-    fold_name,
     time_bounds,
 )
+from app.dicom.person_names import fold_name
 
 TABLES = {Level.STUDY: study, Level.SERIES: series, Level.INSTANCE: instance}
 

@@ -9,7 +9,8 @@ from typing import Any
 from app.catalog import documents
 from app.catalog.attributes import ATTRIBUTES, Attribute, level_of
 from app.catalog.documents import Attributes
-from app.dicom.matching import Level, fold_name, time_bounds
+from app.dicom.matching import Level, time_bounds
+from app.dicom.person_names import first_group, fold_name
 from app.dicom.scan import Scanned, scan
 from app.errors import Unreadable
 
@@ -136,6 +137,6 @@ def _column_value(values: list[Any], vr: str, *, is_integer: bool) -> int | str 
         value = values[0]
         return value if isinstance(value, int) and -(2**63) <= value < 2**63 else None
     if vr == "PN":
-        return fold_name(next((text for name in values if name for text in name.values()), ""))
+        return fold_name(next((group for name in values if (group := first_group(name))), ""))
     text = "\\".join(str(value) for value in values if value is not None).replace("\0", "")
     return time_bounds(vr, text)[0] if vr == "TM" else text

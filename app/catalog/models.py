@@ -109,6 +109,18 @@ instance = Table(
     Index(None, "file_id"),
 )
 
+# The words of the person names of a study and how they sound (dicom/person_names.py), for fuzzy matching;
+# `attribute` is the number of the tag.
+name_term = Table(
+    "name_term",
+    metadata,
+    Column("attribute", Integer, primary_key=True, autoincrement=False),
+    Column("term", DicomText, primary_key=True),
+    Column("study_id", ForeignKey("study.id", ondelete="CASCADE"), primary_key=True),
+    Index(None, "study_id"),
+    sqlite_with_rowid=False,
+)
+
 # The DICOM JSON of an instance, packed (documents.py); apart, so that searches read narrow rows.
 document = Table(
     "document",

@@ -1,7 +1,6 @@
 """Attribute matching as PS3.4 C.2.2.2 defines it, for QIDO-RS and C-FIND alike."""
 
 import re
-import unicodedata
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Literal
@@ -126,11 +125,6 @@ def _require_number(tag: str, vr: str, text: str) -> None:
         int(text) if vr in INTEGER_VRS else float(text)
     except ValueError:
         raise InvalidQuery(f"{keyword(tag)}={text}: {text!r} is not a number ({vr})") from None
-
-
-def fold_name(name: str) -> str:
-    """Return a person name as it is compared: without regard to case, trailing `^` or spaces."""
-    return unicodedata.normalize("NFC", name).casefold().rstrip("^ ")
 
 
 def time_bounds(vr: str, text: str) -> tuple[str, str]:
