@@ -14,7 +14,8 @@ from app.catalog.answers import MODALITIES_IN_STUDY
 from app.catalog.counts import Values, series_values, study_values, update_rows
 from app.catalog.documents import parse
 from app.catalog.entry import Entry
-from app.catalog.models import series, study
+from app.catalog.models import name_term, series, study
+from app.catalog.names import name_rows
 from app.catalog.prepared import as_list, insert_rows, listed, prepared
 
 Key = tuple[str, str]  # Study Instance UID, Series Instance UID
@@ -114,6 +115,7 @@ def _write_studies(connection: Connection, news: dict[str, _News], known: dict[s
     """Return the number of each study."""
     ids = {uid: row.id for uid, row in known.items()}
     added: list[Values] = []
+    named: list[Values] = []
     grown: list[Values] = []
     number = next_id(connection, study)
     for uid, new in news.items():
@@ -122,6 +124,7 @@ def _write_studies(connection: Connection, news: dict[str, _News], known: dict[s
             values = study_values(new.first.study_attributes, new.modalities, new.series, new.instances)
             ids[uid] = number + len(added)
             added.append(new.first.study | values | {"id": ids[uid]})
+            named += name_rows(ids[uid], new.first.study_attributes)
         else:
             attributes = parse(row.attributes)
             modalities = new.modalities.union(attributes[MODALITIES_IN_STUDY].get("Value", ()))
@@ -131,6 +134,7 @@ def _write_studies(connection: Connection, news: dict[str, _News], known: dict[s
             )
             grown.append(values | {"row_id": row.id})
     insert_rows(connection, study, added)
+    insert_rows(connection, name_term, named)
     update_rows(connection, study, grown)
     return ids
 
