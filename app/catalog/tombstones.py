@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, Select, delete, select
 
 from app.catalog.counts import chunks
 from app.catalog.models import tombstone
-from app.catalog.prepared import insert_rows
+from app.catalog.prepared import as_list, insert_rows, listed, prepared
 
 _UID = {
     "study": tombstone.c.study_instance_uid,
@@ -54,15 +55,14 @@ def tombstones_named(connection: Connection, uid: str) -> list[Tombstone]:
 
 def withdrawn_reasons(connection: Connection, sop_instance_uids: Iterable[str]) -> dict[str, str]:
     """Return the reasons of those of these instances that are withdrawn, by SOP Instance UID."""
-    return {
-        uid: reason
-        for uids in chunks(list(sop_instance_uids))
-        for uid, reason in connection.execute(
-            select(tombstone.c.sop_instance_uid, tombstone.c.reason).where(
-                tombstone.c.sop_instance_uid.in_(uids)
-            )
-        )
-    }
+    return dict(_reasons(connection.dialect).rows(connection, {"uids": as_list(sop_instance_uids)}))
+
+
+@prepared
+def _reasons() -> Select[Any]:
+    return select(tombstone.c.sop_instance_uid, tombstone.c.reason).where(
+        listed(tombstone.c.sop_instance_uid, "uids")
+    )
 
 
 def exhume(connection: Connection, sop_instance_uids: Iterable[str]) -> None:
