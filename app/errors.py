@@ -3,6 +3,7 @@
     ArchiveError
     ├── InvalidQuery            the question itself is wrong
     ├── NotFound                no such study, series, instance or frame
+    │   └── Gone                it was held, and is withdrawn
     ├── Unreadable              the bytes are not DICOM that we can understand
     ├── Unaddressable           DICOM, but its UIDs cannot name it
     ├── DuplicateInstance       the SOP Instance UID is taken by other bytes
@@ -29,6 +30,10 @@ class InvalidQuery(ArchiveError):
 
 class NotFound(ArchiveError):
     """No such study, series, instance or frame."""
+
+
+class Gone(NotFound):
+    """It was held and is withdrawn; the reason is told."""
 
 
 class Unreadable(ArchiveError):

@@ -13,7 +13,7 @@ from time import monotonic
 from sqlalchemy import Connection
 
 from app.archive.archive import Archive
-from app.archive.index_batch import DUPLICATE, Candidate, ReadFile, forget, write_batch
+from app.archive.index_batch import DUPLICATE, WITHDRAWN, Candidate, ReadFile, forget, write_batch
 from app.archive.index_report import IndexReport
 from app.archive.walk import Listing, walk
 from app.catalog.entry import read_entry
@@ -131,6 +131,8 @@ class _Run:
         self._advance(1)
         if known.problem.startswith(DUPLICATE):
             self.report.duplicates.append(path)
+        elif known.problem.startswith(WITHDRAWN):
+            self.report.withdrawn.append((path, known.problem))
         elif known.problem:
             self.report.refused.append((path, known.problem))
         else:

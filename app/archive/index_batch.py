@@ -25,6 +25,7 @@ from app.storage.in_place import real_name, stored_name
 
 DUPLICATE = "identical to an instance that is catalogued"
 CONFLICT = "its SOP Instance UID is taken by other content, and the first is kept"
+WITHDRAWN = "the instance was withdrawn from this archive"
 _MOVED = "moved"
 
 
@@ -114,6 +115,9 @@ def _release(connection: Connection) -> bool:
 
 def _problem(candidate: Candidate, holder: Holder | None, outcome: Outcome, report: IndexReport) -> str:
     """Count one file that was read; return what keeps it out of the catalogue, if anything does."""
+    if outcome == Outcome.WITHDRAWN:
+        report.withdrawn.append((candidate.path, WITHDRAWN))
+        return WITHDRAWN
     if outcome == Outcome.STORED or holder is None:
         report.added += candidate.known is None
         report.changed += candidate.known is not None

@@ -15,6 +15,7 @@ class IndexReport:
     unchanged: int = 0
     pruned: int = 0
     refused: list[tuple[str, str]] = field(default_factory=list)
+    withdrawn: list[tuple[str, str]] = field(default_factory=list)
     duplicates: list[str] = field(default_factory=list)
     passed_over: list[tuple[str, str]] = field(default_factory=list)
     vanished: list[str] = field(default_factory=list)
@@ -41,6 +42,7 @@ class IndexReport:
             "unchanged": self.unchanged,
             "pruned": self.pruned,
             "refused": _pairs(self.refused),
+            "withdrawn": _pairs(self.withdrawn),
             "duplicates": [shown(path) for path in self.duplicates],
             "passed_over": _pairs(self.passed_over),
             "vanished": [shown(path) for path in self.vanished],

@@ -100,6 +100,12 @@ def rendered_frame(
     return cage.run(render, file, number, parameters)
 
 
+def forget_thumbnails(folder: Path, sha256: str) -> None:
+    """Delete the thumbnails of a file that is held no more."""
+    for kept in folder.glob(f"*/{sha256[:2]}/{sha256}-*"):
+        kept.unlink(missing_ok=True)
+
+
 class Thumbnails:
     """Thumbnails on disk, made on first use; beyond `most_bytes` the longest unused are swept away.
 

@@ -17,7 +17,7 @@ from app.archive.archive import Archive
 from app.catalog.entry import Entry, read_entry
 from app.catalog.files import holders, is_managed
 from app.catalog.register import Location, Outcome, register
-from app.errors import ArchiveError, DuplicateInstance
+from app.errors import ArchiveError, DuplicateInstance, Gone
 from app.storage.interface import StagedFile, Staging
 
 _COPY_BYTES = 2**20
@@ -55,14 +55,14 @@ def taking_in(archive: Archive) -> Iterator[Staging]:
                 sweep(archive)
 
 
-def sweep(archive: Archive) -> int:
+def sweep(archive: Archive, *, is_patient: bool = False) -> int:
     """Delete what dead writers staged, and kept without a row; return how many kept files went."""
 
     def is_catalogued(key: str) -> bool:
         with archive.catalog.read() as connection:
             return is_managed(connection, key)
 
-    return archive.storage.sweep(is_catalogued)
+    return archive.storage.sweep(is_catalogued, is_patient=is_patient)
 
 
 def read_staged(archive: Archive, staging: Staging, staged: StagedFile) -> Received:
@@ -132,6 +132,8 @@ def _result(entry: Entry, outcome: Outcome) -> Result:
                 f"SOP Instance UID {entry.sop_instance_uid} is held with other content; the first is kept."
             ),
         )
+    if outcome == Outcome.WITHDRAWN:
+        return Result(entry, Gone(f"The instance {entry.sop_instance_uid} was withdrawn from this archive."))
     return Result(entry, is_new=outcome == Outcome.STORED)
 
 

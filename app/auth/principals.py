@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 SCOPES = {
     "store": "store instances (STOW-RS)",
+    "curate": "withdraw instances, series and studies",
 }
 
 

@@ -8,7 +8,8 @@ from sqlalchemy import Connection, Select, bindparam, select
 from app.catalog.documents import unpack
 from app.catalog.models import document, file, folder, holding, instance, series, study
 from app.catalog.prepared import prepared
-from app.errors import NotFound
+from app.catalog.tombstones import tombstones_of
+from app.errors import Gone, NotFound
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,22 +101,45 @@ _HELD = (
 def held_instances(connection: Connection, reference: Reference) -> list[Held]:
     """Return the instances of a study or series, or the one instance, in the order of registration.
 
-    Raises NotFound when there is none.
+    Raises Gone when they were withdrawn, NotFound when there never were any.
     """
     parameters = reference.parameters()
     rows = _held(connection.dialect, len(parameters)).rows(connection, parameters)
     if not rows:
-        raise NotFound(f"There is no {reference} here.")
+        raise absence(connection, reference)
     return [Held(*row) for row in rows]
 
 
 def documents(connection: Connection, reference: Reference) -> list[bytes]:
-    """Return the DICOM JSON of the instances of a resource, in order; raises NotFound when there is none."""
+    """Return the DICOM JSON of the instances of a resource, in order; errors as of held_instances()."""
     parameters = reference.parameters()
     rows = _documents(connection.dialect, len(parameters)).rows(connection, parameters)
     if not rows:
-        raise NotFound(f"There is no {reference} here.")
+        raise absence(connection, reference)
     return [unpack(row.packed) for row in rows]
+
+
+def absence(connection: Connection, reference: Reference) -> NotFound:
+    """Return the error that says why nothing of a resource is held: withdrawn, or never seen."""
+    found = tombstones_of(connection, reference.parameters(), limit=1)
+    if not found:
+        return NotFound(f"There is no {reference} here.")
+    return Gone(f"The {reference} was withdrawn on {found[0].withdrawn_at[:10]}: {found[0].reason}")
+
+
+def references_named(connection: Connection, uid: str) -> list[Reference]:
+    """Return what is held under a UID, of whatever level; a series UID may be in several studies."""
+    uids = (study.c.study_instance_uid, series.c.series_instance_uid, instance.c.sop_instance_uid)
+    below: dict[int, Select[Any]] = {
+        1: select(uids[0]),
+        2: select(*uids[:2]).join_from(series, study),
+        3: select(*uids).join_from(instance, series).join(study, series.c.study_id == study.c.id),
+    }
+    for depth, statement in below.items():
+        rows = connection.execute(statement.where(uids[depth - 1] == uid)).all()
+        if rows:
+            return [Reference(*row) for row in rows]
+    return []
 
 
 def totals(connection: Connection) -> dict[str, int]:

@@ -13,6 +13,7 @@ from app.cli.progress import progress
 
 _LISTED = (
     ("refused", "Refused"),
+    ("withdrawn", "Withdrawn"),
     ("duplicates", "Identical to what is catalogued"),
     ("passed_over", "Passed over"),
     ("vanished", "Gone since the last time"),
@@ -66,6 +67,7 @@ def _print(name: str, report: IndexReport) -> None:
             (report.unchanged, "unchanged"),
             (report.pruned, "forgotten"),
             (len(report.duplicates), "identical"),
+            (len(report.withdrawn), "withdrawn"),
             (len(report.refused), "refused"),
         )
         if count

@@ -6,6 +6,7 @@ promised and what was not.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
@@ -100,8 +101,18 @@ class Storage(Protocol):
     def is_settled(self, key: str) -> bool:
         """Whether a file is held and no staging, alive or dead, still has it."""
 
-    def sweep(self, is_catalogued: Callable[[str], bool]) -> int:
-        """Clear what dead writers left; return how many files that no row names were deleted."""
+    def retiring(self) -> AbstractContextManager[Callable[[Iterable[str]], None]]:
+        """Yield a function that marks held files, by key, for deletion; raises StorageFailed.
+
+        To be called before the commit that takes away their rows. The sweep after the block, or after a
+        crash within it, deletes those that no row names then.
+        """
+
+    def sweep(self, is_catalogued: Callable[[str], bool], *, is_patient: bool = False) -> int:
+        """Clear what dead writers left; return how many files that no row names were deleted.
+
+        `is_patient` waits for those who are keeping files just now; otherwise a later sweep does the rest.
+        """
 
     def probe(self) -> None:
         """Raise StorageFull or StorageFailed when the next file could not be taken in."""

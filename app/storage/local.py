@@ -6,21 +6,22 @@
 keep() gives a staged file a second name, its key, once its bytes are on the disk. release() takes the
 first name away, after the catalogue has been committed. So a staging folder that nobody locks belongs to
 a dead writer, and a file in it with two names may lack its row: sweep() looks at those alone, however
-many files are held.
+many files are held. retiring() gives files that are to go such a second name before their rows go.
 
 {root}/tmp/guard keeps deleting and keeping apart: whoever keeps holds it shared until the commit, whoever
 deletes holds it alone. So bytes that two requests bring at once are never deleted by the one that failed.
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from app.errors import InstanceUnavailable
 from app.storage import sweep
 from app.storage.disk import Disk, disk_errors
 from app.storage.opened import OpenedFile
-from app.storage.staging import LocalStaging
+from app.storage.staging import LocalStaging, locked_folder
 
 MINIMUM_FREE = 0.02  # of the file system; below it nothing more is taken in
 
@@ -73,10 +74,34 @@ class LocalStorage:
         except FileNotFoundError:
             return False
 
-    def sweep(self, is_catalogued: Callable[[str], bool]) -> int:
+    @contextmanager
+    def retiring(self) -> Iterator[Callable[[Iterable[str]], None]]:
+        """Yield a function that marks held files, by key, for deletion; raises StorageFailed.
+
+        A full disk is no obstacle. A marked file has a second name in a locked folder, as one that is being
+        kept has: once the lock is gone, sweep() asks the catalogue about it.
+        """
+        with disk_errors():
+            folder, lock = locked_folder(self._staged_root)
+
+        def retire(keys: Iterable[str]) -> None:
+            with disk_errors():
+                for key in keys:
+                    with suppress(FileNotFoundError):  # the file is lost already
+                        os.link(self.path_of(key), folder / f"{sweep.RETIRED}{key}")
+            self._disk.sync_folders({folder, self._staged_root})
+
+        try:
+            yield retire
+        finally:
+            os.close(lock)
+
+    def sweep(self, is_catalogued: Callable[[str], bool], *, is_patient: bool = False) -> int:
         """Clear what dead writers left; return how many files that no row names were deleted."""
         with disk_errors():
-            return sweep.sweep(self._staged_root, self._guard, self.path_of, is_catalogued)
+            return sweep.sweep(
+                self._staged_root, self._guard, self.path_of, is_catalogued, is_patient=is_patient
+            )
 
     def probe(self) -> None:
         """Raise StorageFull or StorageFailed when the next file could not be taken in."""

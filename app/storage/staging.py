@@ -76,7 +76,7 @@ class LocalStaging:
         self._numbers = count(1)
         self._guard = -1
         with disk_errors():
-            self._folder, self._lock = _locked_folder(staged_root)
+            self._folder, self._lock = locked_folder(staged_root)
 
     @property
     def has_unreleased(self) -> bool:
@@ -139,7 +139,7 @@ class LocalStaging:
         self._guard, self._lock = -1, -1
 
 
-def _locked_folder(staged_root: Path) -> tuple[Path, int]:
+def locked_folder(staged_root: Path) -> tuple[Path, int]:
     """Make a folder and lock it; again if a sweep takes it, not yet locked, for a dead writer's."""
     while True:
         folder = staged_root / secrets.token_hex(16)

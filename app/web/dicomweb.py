@@ -12,7 +12,7 @@ from starlette.types import Scope
 
 from app.throttle.limits import RouteLimits
 from app.throttle.policy import RouteKind
-from app.web import bulk_data, changes, frames, metadata, qido, rendered, stow, wado
+from app.web import bulk_data, changes, frames, metadata, qido, rendered, stow, wado, withdraw
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 READ = ("GET", "HEAD")
@@ -36,6 +36,7 @@ class Resource:
 STUDY = "/studies/{study}"
 SERIES = STUDY + "/series/{series}"
 INSTANCE = SERIES + "/instances/{instance}"
+LEVELS = (STUDY, SERIES, INSTANCE)
 
 # Matched in this order: what viewers ask for most comes first.
 RESOURCES: tuple[Resource, ...] = (
@@ -55,6 +56,9 @@ RESOURCES: tuple[Resource, ...] = (
     Resource(STUDY, READ, wado.retrieve_dicom, "cheap"),
     Resource(SERIES, READ, wado.retrieve_dicom, "cheap"),
     Resource(INSTANCE + "/bulkdata/{path:path}", READ, bulk_data.retrieve_bulk_data, "cheap"),
+    Resource(INSTANCE + "/frames", READ, frames.retrieve_frames, "cheap"),
+    *(Resource(one + "/bulkdata", READ, bulk_data.retrieve_all_bulk_data, "cheap") for one in LEVELS),
+    *(Resource(one + "/pixeldata", READ, bulk_data.retrieve_pixel_data, "cheap") for one in LEVELS),
     Resource(STUDY + "/rendered", READ, rendered.retrieve_rendered, "render"),
     Resource(SERIES + "/rendered", READ, rendered.retrieve_rendered, "render"),
     Resource(INSTANCE + "/frames/{frames}/rendered", READ, rendered.retrieve_rendered, "render"),
@@ -64,6 +68,9 @@ RESOURCES: tuple[Resource, ...] = (
     Resource("/changes", READ, changes.follow_changes, "search"),
     Resource("/studies", ("POST",), stow.store_instances, "store"),
     Resource(STUDY, ("POST",), stow.store_instances, "store"),
+    Resource(STUDY, ("DELETE",), withdraw.withdraw_instances, "store"),
+    Resource(SERIES, ("DELETE",), withdraw.withdraw_instances, "store"),
+    Resource(INSTANCE, ("DELETE",), withdraw.withdraw_instances, "store"),
 )
 
 

@@ -12,6 +12,7 @@ from app.errors import (
     CagedFailure,
     CatalogUnavailable,
     DuplicateInstance,
+    Gone,
     InstanceUnavailable,
     InvalidQuery,
     NotConvertible,
@@ -25,6 +26,7 @@ from app.errors import (
 STATUS: dict[type[ArchiveError], HTTPStatus] = {
     InvalidQuery: HTTPStatus.BAD_REQUEST,
     NotFound: HTTPStatus.NOT_FOUND,
+    Gone: HTTPStatus.GONE,
     Unreadable: HTTPStatus.CONFLICT,
     Unaddressable: HTTPStatus.CONFLICT,
     DuplicateInstance: HTTPStatus.CONFLICT,

@@ -13,6 +13,7 @@ from app.errors import (
     ArchiveError,
     CagedFailure,
     DuplicateInstance,
+    Gone,
     StorageFailed,
     StorageFull,
     Unaddressable,
@@ -33,6 +34,7 @@ FAILURE_REASON: dict[type[ArchiveError], int] = {
     OtherStudy: 0xA900,  # the data set does not match what was announced
     Unreadable: 0xC000,  # cannot understand
     DuplicateInstance: 0x0111,  # duplicate SOP Instance
+    Gone: 0x0124,  # not authorized: only restoring it makes it welcome again
     Unaddressable: 0x0117,  # invalid object instance: its UIDs break the rules
     CagedFailure: 0x0110,  # processing failure
     StorageFailed: 0x0110,
