@@ -1,10 +1,18 @@
 """Searching, for QIDO-RS and C-FIND alike."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 from app.archive.archive import Archive
+from app.catalog.documents import Attributes, parse
 from app.catalog.search import Page, search
-from app.dicom.matching import Query
+from app.dicom.matching import Level, Query, SingleValue
+
+_FIRST_READ, _NEXT_READS = 20, 500
+_PATIENT_ID, _PATIENT_NAME = "00100020", "00100010"
+_RELATED_STUDIES = "00201200"
+# Number of Patient Related Studies, Series, Instances, and what a study has that they are the sum of.
+_COUNTED = {_RELATED_STUDIES: "", "00201202": "00201206", "00201204": "00201208"}
 
 
 def search_archive(archive: Archive, query: Query) -> Page:
@@ -18,3 +26,47 @@ def search_archive(archive: Archive, query: Query) -> Page:
         query = replace(query, limit=most)
     with archive.catalog.read() as connection:
         return search(connection, query, archive.pages)
+
+
+def search_attributes(archive: Archive, query: Query) -> Iterator[Attributes]:
+    """Yield the attributes of everything that matches, as they are read: no limit, and the first at once."""
+    query = replace(query, limit=_FIRST_READ)
+    while True:
+        with archive.catalog.read() as connection:
+            page = search(connection, query, archive.pages)
+        yield from map(parse, page.answers)
+        if not page.remaining:
+            return
+        query = replace(query, offset=query.offset + len(page.answers), limit=_NEXT_READS)
+
+
+def search_patients(archive: Archive, query: Query) -> Iterator[Attributes]:
+    """Yield one patient for each Patient ID and name that the matching studies have (PS3.4 C.6.1.1.2).
+
+    `query` is one for studies.
+    """
+    seen: set[tuple[object, object]] = set()
+    for found in search_attributes(archive, query):
+        patient_id = _first(found, _PATIENT_ID)
+        key = patient_id, str(_first(found, _PATIENT_NAME))
+        if key not in seen:
+            seen.add(key)
+            yield found | _patient_counts(archive, query, patient_id)
+
+
+def _patient_counts(archive: Archive, query: Query, patient_id: object) -> Attributes:
+    """Return what is asked of the numbers of a patient's studies, series and instances."""
+    asked = _COUNTED.keys() & (query.include if query.include != "all" else _COUNTED.keys())
+    if not asked or not patient_id:
+        return {}
+    of_patient = Query(Level.STUDY, matches=((_PATIENT_ID, SingleValue(str(patient_id))),))
+    studies = list(search_attributes(archive, of_patient))
+    totals = {
+        tag: sum(int(str(_first(study, part) or 0)) for study in studies) for tag, part in _COUNTED.items()
+    }
+    totals[_RELATED_STUDIES] = len(studies)
+    return {tag: {"vr": "IS", "Value": [totals[tag]]} for tag in asked}
+
+
+def _first(attributes: Attributes, tag: str) -> object:
+    return next(iter(attributes.get(tag, {}).get("Value", ())), None)

@@ -1,0 +1,99 @@
+"""C-FIND (PS3.4 C.4.1): the Query of QIDO-RS, asked in another language."""
+
+from collections.abc import Iterator, Mapping
+
+from app.archive.query import search_attributes, search_patients
+from app.dicom.json_model import Attribute
+from app.dicom.matching import Query, parse_match
+from app.dicom.uids import IMPLICIT_VR_LITTLE_ENDIAN
+from app.dimse.association import Message
+from app.dimse.identifiers import UNIQUE_KEYS, Identifier, answer, read_identifier
+from app.dimse.negotiation import Extended
+from app.dimse.session import Session
+from app.dimse.sop_classes import LEVELS, PATIENT_LEVEL, QUERY_RETRIEVE, Root
+from app.dimse.status import (
+    CANCEL,
+    NOT_AUTHORIZED,
+    OUT_OF_RESOURCES,
+    PENDING,
+    QUERY,
+    SUCCESS,
+    UNABLE_TO_PROCESS,
+    status_of,
+)
+from app.dimse.toll import comment_on
+from app.errors import ArchiveError, InvalidQuery
+
+_TOGETHER = 32  # answers that go out in one send, after the first
+
+
+def find(session: Session, message: Message) -> None:
+    """Answer a query with all that matches, one pending response each."""
+    association = session.association
+    data = association.receive_identifier(message)
+    if "find" not in session.may:
+        association.respond(message, NOT_AUTHORIZED, comment="You may not query here")
+        return
+    if refusal := session.toll.refusal():
+        association.respond(message, OUT_OF_RESOURCES, comment=comment_on(refusal))
+        return
+    try:
+        identifier = read_identifier(data, message.context.transfer_syntax)
+        is_complete = _answer_all(session, message, identifier)
+    except ArchiveError as error:
+        association.respond(message, status_of(error, QUERY, UNABLE_TO_PROCESS), comment=str(error))
+        return
+    association.respond(message, SUCCESS if is_complete else CANCEL)
+
+
+def _answer_all(session: Session, message: Message, identifier: Identifier) -> bool:
+    """Send the pending responses; return False if the caller cancelled."""
+    implicit = message.context.transfer_syntax == IMPLICIT_VR_LITTLE_ENDIAN
+    for number, found in enumerate(_results(session, message, identifier)):
+        if session.association.is_cancelled(message):
+            return False
+        session.association.respond(
+            message,
+            PENDING,
+            identifier=answer(identifier, found, session.ae_title, implicit=implicit),
+            later=number % _TOGETHER != 0,
+        )
+        session.counts["found"] += 1
+    return True
+
+
+def _results(session: Session, message: Message, identifier: Identifier) -> Iterator[Mapping[str, Attribute]]:
+    root, _ = QUERY_RETRIEVE[message.context.abstract_syntax]
+    extended = session.association.agreement.extended.get(message.context.abstract_syntax, Extended())
+    require_keys(identifier, root, relational=extended.relational)
+    query = query_of(identifier, extended)
+    if identifier.level == PATIENT_LEVEL:
+        return search_patients(session.archive, query)
+    return search_attributes(session.archive, query)
+
+
+def query_of(identifier: Identifier, extended: Extended) -> Query:
+    """Build the query of an identifier; raises InvalidQuery for a value that its VR does not allow."""
+    keys = list(identifier.keys())
+    return Query(
+        level=LEVELS.get(identifier.level, LEVELS["STUDY"]),
+        matches=tuple((path, parse_match(path, text)) for path, text in keys if text.strip("* ")),
+        include=frozenset(path[:8] for path, _ in keys),
+    )
+
+
+def require_keys(identifier: Identifier, root: Root, *, relational: bool) -> None:
+    """Check the levels against the model, and that each level above has its one unique key (C.4.1.2.1)."""
+    levels = (
+        list(UNIQUE_KEYS)
+        if root is Root.PATIENT
+        else [level for level in UNIQUE_KEYS if level != PATIENT_LEVEL]
+    )
+    if identifier.level not in levels:
+        raise InvalidQuery(f"There is no level {identifier.level} in {root.value}")
+    if relational:
+        return
+    for level in levels[: levels.index(identifier.level)]:
+        values = identifier.unique_values(level)
+        if len(values) != 1 or "*" in values[0] or "?" in values[0]:
+            raise InvalidQuery(f"{identifier.level} needs the unique key of {level}, or relational queries")

@@ -1,0 +1,168 @@
+"""Protocol data units on a socket (PS3.8 9.3): read whole and within limits, written in one send.
+
+A sender that leaves Nagle's algorithm on waits for an acknowledgement in the middle of every message; so each
+receive is acknowledged at once, and each message goes out in one piece.
+"""
+
+import select
+import socket
+import struct
+import time
+from collections.abc import Callable
+
+from app.dimse.errors import Aborted, ProtocolError, TimedOut
+
+ASSOCIATE_RQ, ASSOCIATE_AC, ASSOCIATE_RJ = 1, 2, 3
+P_DATA_TF, RELEASE_RQ, RELEASE_RP, ABORT = 4, 5, 6, 7
+
+HEADER_BYTES = 6
+ASSOCIATE_BYTES = 64 * 1024  # 128 presentation contexts with ten transfer syntaxes each take 32 KiB
+P_DATA_BYTES = 128 * 1024  # what we announce: DCMTK sends no longer ones
+RELEASE_BYTES = 4
+LONGEST = {
+    ASSOCIATE_RQ: ASSOCIATE_BYTES,
+    ASSOCIATE_AC: ASSOCIATE_BYTES,
+    ASSOCIATE_RJ: RELEASE_BYTES,
+    P_DATA_TF: P_DATA_BYTES,
+    RELEASE_RQ: RELEASE_BYTES,
+    RELEASE_RP: RELEASE_BYTES,
+    ABORT: RELEASE_BYTES,
+}
+RELEASE_REQUEST = struct.pack(">BxIxxxx", RELEASE_RQ, RELEASE_BYTES)
+RELEASE_REPLY = struct.pack(">BxIxxxx", RELEASE_RP, RELEASE_BYTES)
+
+# PS3.8 Table 9-26: who aborts, and why.
+SERVICE_USER, SERVICE_PROVIDER = 0, 2
+NOT_SPECIFIED, UNRECOGNIZED, UNEXPECTED, INVALID_PARAMETER = 0, 1, 2, 6
+
+_RECEIVE_BYTES = 256 * 1024
+_SEND_BYTES = 1024 * 1024
+
+
+def check_header(header: bytes | bytearray | memoryview) -> tuple[int, int]:
+    """Return type and length of a PDU; raises ProtocolError before anything of that length is received."""
+    kind, length = struct.unpack_from(">BxI", header)
+    longest = LONGEST.get(kind)
+    if longest is None:
+        raise ProtocolError(f"there is no PDU of type {kind}", UNRECOGNIZED)
+    if length > longest:
+        raise ProtocolError(
+            f"a PDU of type {kind} has {length} bytes, more than {longest}", INVALID_PARAMETER
+        )
+    return kind, length
+
+
+def abort_pdu(source: int, reason: int) -> bytes:
+    """Return an A-ABORT PDU (PS3.8 9.3.8)."""
+    return struct.pack(">BxIxxBB", ABORT, 4, source, reason if source == SERVICE_PROVIDER else 0)
+
+
+def reject_pdu(*, transient: bool, source: int, reason: int) -> bytes:
+    """Return an A-ASSOCIATE-RJ PDU (PS3.8 9.3.4)."""
+    return struct.pack(">BxIxBBB", ASSOCIATE_RJ, 4, 2 if transient else 1, source, reason)
+
+
+class Wire:
+    """A connected socket that speaks PDUs; every wait has an end.
+
+    `pay` is told the size of what is about to be sent, and returns when it may be.
+    """
+
+    def __init__(
+        self,
+        connection: socket.socket,
+        *,
+        idle_s: float,
+        pdu_s: float,
+        received: bytes = b"",
+        pay: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        self._socket = connection
+        self._idle_s, self._pdu_s = idle_s, pdu_s
+        self.pay = pay
+        self._buffer = bytearray(max(_RECEIVE_BYTES, len(received)))
+        self._view = memoryview(self._buffer)
+        self._view[: len(received)] = received
+        self._start, self._end = 0, len(received)
+        self.bytes_in, self.bytes_out = len(received), 0
+        self._is_tcp = connection.family in {socket.AF_INET, socket.AF_INET6}
+        if self._is_tcp:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def read(self) -> tuple[int, memoryview]:
+        """Return type and body of the next PDU; the body is good until the next read.
+
+        Raises Aborted when the peer closes, TimedOut, ProtocolError.
+        """
+        if self._end - self._start < HEADER_BYTES:
+            self._fill(HEADER_BYTES, self._idle_s, "nothing was received")
+        kind, length = check_header(self._view[self._start : self._end])
+        if self._end - self._start < HEADER_BYTES + length:
+            self._fill(HEADER_BYTES + length, self._pdu_s, "a PDU was not received whole")
+        body = self._view[self._start + HEADER_BYTES : self._start + HEADER_BYTES + length]
+        self._start += HEADER_BYTES + length
+        return kind, body
+
+    def has_input(self) -> bool:
+        """Whether the peer has said something that was not read yet."""
+        if self._end > self._start:
+            return True
+        if getattr(self._socket, "pending", lambda: 0)():  # what TLS has decrypted already
+            return True
+        return bool(select.select([self._socket], [], [], 0)[0])
+
+    def write(self, *pieces: bytes | bytearray | memoryview) -> None:
+        """Send the pieces as one; raises Aborted or TimedOut."""
+        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        rest = memoryview(data)
+        while rest:
+            piece, rest = rest[:_SEND_BYTES], rest[_SEND_BYTES:]
+            self.pay(len(piece))
+            try:
+                self._socket.settimeout(self._pdu_s)
+                self._socket.sendall(piece)
+            except TimeoutError:
+                raise TimedOut(f"the peer took nothing for {self._pdu_s:g} s") from None
+            except OSError as error:
+                raise Aborted(f"the connection broke: {error.strerror or error}") from None
+            self.bytes_out += len(piece)
+
+    def close(self) -> None:
+        """Close; a second call does nothing."""
+        self._socket.close()
+
+    def linger(self, seconds: float) -> None:
+        """Wait for the peer to close after our last word, so that it arrives."""
+        try:
+            self._socket.settimeout(seconds)
+            self._socket.shutdown(socket.SHUT_WR)
+            ends = time.monotonic() + seconds
+            while time.monotonic() < ends and self._socket.recv_into(self._view):
+                pass
+        except OSError:
+            pass
+
+    def _fill(self, needed: int, seconds: float, what: str) -> None:
+        """Receive until so many bytes are there, the first within `seconds`, all of them too."""
+        if self._start + needed > len(self._buffer) or self._start == self._end:
+            rest = bytes(self._view[self._start : self._end])
+            self._view[: len(rest)] = rest
+            self._start, self._end = 0, len(rest)
+        ends = time.monotonic() + seconds
+        while self._end - self._start < needed:
+            left = ends - time.monotonic()
+            if left <= 0:
+                raise TimedOut(f"{what} within {seconds:g} s")
+            try:
+                self._socket.settimeout(left)
+                count = self._socket.recv_into(self._view[self._end :])
+                if self._is_tcp:
+                    self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+            except TimeoutError:
+                raise TimedOut(f"{what} within {seconds:g} s") from None
+            except OSError as error:
+                raise Aborted(f"the connection broke: {error.strerror or error}") from None
+            if not count:
+                raise Aborted("the peer closed the connection")
+            self._end += count
+            self.bytes_in += count
