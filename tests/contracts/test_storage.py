@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -169,3 +170,30 @@ class TestSweep:
             staging.release(keys[:1])
         storage.sweep(lambda key: bool(asked.append(key)) or True)
         assert asked == keys[1:]
+
+
+def test_what_is_retired_goes_with_its_row(storage, open_storage):
+    catalogued, gone = hold(storage, b"catalogued", b"gone")
+    with storage.retiring() as retire:
+        retire([catalogued, gone, "0" * 64])  # the last was lost before
+        assert storage.sweep(lambda key: False) == 0  # the block is not left yet
+        assert not storage.is_settled(gone)
+        with storage.open(gone) as opened:
+            assert opened.read(0, 4) == b"gone"
+    assert open_storage().sweep(lambda key: key == catalogued) == 1
+    assert list(storage.keys()) == [catalogued]
+    assert storage.is_settled(catalogued)
+
+
+def test_a_patient_sweep_waits_for_those_who_are_keeping(storage, open_storage):
+    (key,) = hold(storage, b"gone")
+    with storage.retiring() as retire:
+        retire([key])
+    with ThreadPoolExecutor(1) as threads, storage.staging() as staging:
+        kept = keep(staging, b"coming")
+        assert open_storage().sweep(lambda _: False) == 0
+        sweeping = threads.submit(open_storage().sweep, lambda _: False, is_patient=True)
+        staging.release(kept)
+        staging.__exit__(None, None, None)
+        assert sweeping.result(timeout=60) == 1
+    assert list(storage.keys()) == kept
