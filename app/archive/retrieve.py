@@ -3,7 +3,7 @@
 import errno
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -47,6 +47,18 @@ def open_stored(archive: Archive, held: Held) -> StoredFile:
         opened.close()
         raise InstanceUnavailable("A managed file does not have the length that the catalogue says.")
     return opened
+
+
+def readable_instances(archive: Archive, instances: Iterable[Held]) -> set[str]:
+    """Return the SOP Instance UIDs of those whose bytes are what the catalogue says; blocks."""
+    readable = set()
+    for held in instances:
+        try:
+            open_stored(archive, held).close()
+        except InstanceUnavailable:
+            continue
+        readable.add(held.sop_instance_uid)
+    return readable
 
 
 def stored_path(archive: Archive, held: Held) -> str:

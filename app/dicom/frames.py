@@ -105,3 +105,8 @@ def bulk_segment(packed: bytes, path: str) -> Segment | None:
     """Where the bulk value at ``path`` lies in the file; None if no range of the file holds it."""
     found = orjson.loads(packed).get(path) if packed else None
     return Segment(*found) if found else None
+
+
+def bulk_paths(packed: bytes) -> list[str]:
+    """Paths of all bulk values that are ranges of the file, in the order of the data set."""
+    return list(orjson.loads(packed)) if packed else []

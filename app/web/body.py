@@ -80,13 +80,13 @@ class Stream(Response):
             await send({"type": "http.response.body", "body": b""})
             return
         if self.length is not None and self.length <= WHOLE_BYTES:
-            whole = b"".join([chunk async for chunk in _chunks(self.content)])
+            whole = b"".join([chunk async for chunk in chunks(self.content)])
             await send({"type": "http.response.body", "body": whole})
             return
         gone = asyncio.create_task(_disconnected(receive))
         try:
-            async with aclosing(_chunks(self.content)) as chunks:
-                async for chunk in chunks:
+            async with aclosing(chunks(self.content)) as pieces:
+                async for chunk in pieces:
                     if gone.done():
                         return
                     await send({"type": "http.response.body", "body": chunk, "more_body": True})
@@ -102,7 +102,7 @@ async def _disconnected(receive: Receive) -> None:
         pass
 
 
-async def _chunks(content: Content) -> AsyncGenerator[bytes]:
+async def chunks(content: Content) -> AsyncGenerator[bytes]:
     """Yield the bytes of the sources; small pieces that follow one another go out together."""
     pending = b""
     async with aclosing(each(content)) as every:

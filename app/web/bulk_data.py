@@ -1,51 +1,224 @@
-"""Bulk data: the values that metadata name by a BulkDataURI (PS3.18 10.4.1.1.5)."""
+"""Bulk data: the values that a BulkDataURI names, and all those of a resource (PS3.18 10.4.1.1.5).
+
+A value goes out as the file has it, in one part. Encapsulated Pixel Data goes out as its frames, one in a
+part and without the delimiters between fragments (8.7.3), or decoded as one value of octets.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from app.archive.archive import Archive
-from app.archive.retrieve import open_stored, retrieve_instance
+from app.archive.retrieve import open_stored, readable_instances, retrieve_instance, retrieve_instances
 from app.catalog.holdings import Held
-from app.dicom.frames import bulk_segment, count_frames
-from app.dicom.media_types import OCTET_STREAM
+from app.dicom.frames import Segment, bulk_paths, bulk_segment, count_frames, frame_segments
+from app.dicom.media_types import EXPLICIT_VR_LITTLE_ENDIAN, OCTET_STREAM
 from app.errors import NotFound
+from app.web.body import FileRange, Source, each
+from app.web.conditional import precondition_answer, select_held
 from app.web.dependencies import archive_of, count_conversion, required_reference, run_read, service_root
-from app.web.frames import decoded_frames, frame_forms, range_part, stored_frames
-from app.web.locations import location_of
-from app.web.multipart import multipart_response, single_part_response
-from app.web.negotiation import accepted, not_acceptable
-from app.web.representations import frame_form
+from app.web.frames import decoded_frames, form_key, frame_forms, frame_parts, range_part
+from app.web.locations import asked_location, location_of
+from app.web.multipart import Part, multipart_response
+from app.web.negotiation import MediaRange, accepted, not_acceptable
+from app.web.partial import LeftOut, mark_partial, refuse_nothing
+from app.web.ranges import range_of_part, single_part_answer
+from app.web.representations import FrameForm, frame_form, frame_syntax, stored_frame_type
 
 PIXEL_DATA = "7FE00010"
+PIXELS = frozenset({PIXEL_DATA, "7FE00008", "7FE00009"})  # PS3.5 8.1.1: integers, floats, doubles
+
+ValueForm = Literal["octets"] | FrameForm
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """One bulk value of an instance: a range of its file or, if its pixels are encapsulated, its frames."""
+
+    held: Held
+    path: str
+
+    @property
+    def segment(self) -> Segment | None:
+        """Where it lies in the file; None for frames."""
+        return bulk_segment(self.held.bulk, self.path)
+
+    @property
+    def exists(self) -> bool:
+        """Whether the instance has it."""
+        return self.segment is not None or (self.path == PIXEL_DATA and bool(self.held.frames))
+
+    def form(self, media_range: MediaRange) -> ValueForm | None:
+        """Return the form in which it is sent to who asks for a media range; None where there is none."""
+        if self.segment is None:
+            return frame_form(self.held, media_range)
+        is_native = media_range.transfer_syntax in {None, "*", EXPLICIT_VR_LITTLE_ENDIAN}
+        return "octets" if is_native and media_range.covers(OCTET_STREAM) else None
+
+    def parts(self, form: ValueForm) -> int:
+        """How many parts it takes."""
+        return count_frames(self.held.frames) if form == "stored" else 1
+
+    def location(self, root: str) -> str:
+        """Return its BulkDataURI."""
+        return f"{location_of(root, self.held)}/bulkdata/{self.path}"
 
 
 async def retrieve_bulk_data(request: Request) -> Response:
-    """Retrieve the value that a BulkDataURI of the metadata names (10.4.1.1.5)."""
-    path = request.path_params["path"]
-    archive = archive_of(request)
-    held = await run_read(request, retrieve_instance, archive, required_reference(request))
-    ranges = [media_range for media_range in accepted(request) if media_range.covers(OCTET_STREAM)]
-    location = f"{location_of(service_root(request), held)}/bulkdata/{path}"
-    if path == PIXEL_DATA and held.frames:
-        return await _pixel_data(request, archive, held, location)
-    segment = bulk_segment(held.bulk, path)
-    if segment is None:
-        raise NotFound(f"The instance {held.sop_instance_uid} has no bulk data at {path}.")
-    if not ranges:
-        raise not_acceptable(f"There is {OCTET_STREAM}, alone or in multipart/related.")
-    part = range_part(OCTET_STREAM, open_stored(archive, held), (segment,), location)
-    return multipart_response(OCTET_STREAM, [part]) if ranges[0].is_multipart else single_part_response(part)
+    """Retrieve the value that a BulkDataURI of the metadata names, or a range of it (10.4.1.1.5)."""
+    held = await run_read(request, retrieve_instance, archive_of(request), required_reference(request))
+    value = Value(held, request.path_params["path"])
+    if not value.exists:
+        raise NotFound(f"The instance {held.sop_instance_uid} has no bulk data at {value.path}.")
+    return await _one_value(request, value)
 
 
-async def _pixel_data(request: Request, archive: Archive, held: Held, location: str) -> Response:
-    """Return all frames, one in a part: 8.7.3 allows no fragments between them."""
-    numbers = list(range(1, count_frames(held.frames) + 1))
-    form = next((form for r in accepted(request) if (form := frame_form(held, r))), None)
-    if form is None:
-        raise not_acceptable(frame_forms(held))
-    if form == "stored":
-        parts = stored_frames(archive, held, numbers, f"{location}#")
+async def retrieve_all_bulk_data(request: Request) -> Response:
+    """Retrieve all bulk data of a study, series or instance, one value after the other (10.4.1.1.5)."""
+    return await _all_values(request, lambda _path: True, "bulk data")
+
+
+async def retrieve_pixel_data(request: Request) -> Response:
+    """Retrieve the pixel data of a study, series or instance (10.4.1.1.5)."""
+    return await _all_values(request, lambda path: path in PIXELS, "pixel data")
+
+
+async def _one_value(request: Request, value: Value) -> Response:
+    for media_range in accepted(request):
+        form = value.form(media_range)
+        is_single = not media_range.is_multipart and (form != "stored" or media_range.content_type != "*/*")
+        if form and (not is_single or value.parts(form) == 1):
+            break
     else:
+        raise not_acceptable(_forms(value))
+    location = value.location(service_root(request))
+    selected = select_held([value.held], *form_key(form), is_single, location=location)
+    known = precondition_answer(request, selected)
+    if known:
+        return known
+    parts = await _value_parts(request, value, form, location)
+    if is_single:
+        return single_part_answer(request, parts[0], selected)
+    if len(parts) > 1:
+        return multipart_response(_root_type(parts), parts, selected)
+    part = range_of_part(request, parts[0], selected)
+    if isinstance(part, Response):
+        return part
+    response = multipart_response(_root_type(parts), [part], selected)
+    response.status_code = 206 if part.content_range else 200
+    return response
+
+
+def _root_type(parts: Sequence[Part]) -> str:
+    return parts[0].content_type.partition(";")[0]
+
+
+def _forms(value: Value) -> str:
+    if value.segment is None:
+        return frame_forms(value.held)
+    return f"There is {OCTET_STREAM}, alone or in multipart/related."
+
+
+async def _value_parts(request: Request, value: Value, form: ValueForm, location: str) -> list[Part]:
+    if value.segment is not None:
+        file = open_stored(archive_of(request), value.held)
+        return [range_part(OCTET_STREAM, file, (value.segment,), location)]
+    numbers = list(range(1, count_frames(value.held.frames) + 1))
+    frames: FrameForm = "stored" if form == "stored" else "explicit"
+    parts = await frame_parts(request, value.held, numbers, frames, f"{location}#")
+    return parts if form == "stored" else [_joined(parts, location)]
+
+
+def _joined(parts: Sequence[Part], location: str) -> Part:
+    """Return decoded frames, which follow one another in one file, as one value."""
+    lengths = [part.length for part in parts if part.length is not None]
+    content = [source for part in parts if isinstance(part.content, Sequence) for source in part.content]
+    length = sum(lengths) if len(lengths) == len(parts) else None
+    return Part(parts[0].content_type, content, length, location, parts[0].file)
+
+
+async def _all_values(request: Request, is_wanted: Callable[[str], bool], name: str) -> Response:
+    archive, reference = archive_of(request), required_reference(request)
+    instances = await run_read(request, retrieve_instances, archive, reference)
+    values = [value for held in instances for value in _values(held) if is_wanted(value.path)]
+    if not values:
+        raise NotFound(f"There is no {name} in {reference}.")
+    if len(values) == 1 and reference.sop_instance_uid is not None:
+        return await _one_value(request, values[0])
+    ranges = [r for r in accepted(request) if r.is_multipart or r.content_type == "*/*"]
+    formed = [(value, form) for value in values if (form := _best(value, ranges))]
+    if not formed:
+        raise not_acceptable("Several values are available as multipart/related. " + _forms(values[0]))
+    readable = await asyncio.to_thread(readable_instances, archive, [value.held for value, _ in formed])
+    sent = [(value, form) for value, form in formed if value.held.sop_instance_uid in readable]
+    left_out = LeftOut("bulk values", len(values), len(values) - len(formed), len(formed) - len(sent))
+    refuse_nothing(left_out)
+    return await _values_answer(request, sent, left_out)
+
+
+def _values(held: Held) -> list[Value]:
+    paths = bulk_paths(held.bulk)
+    if held.frames and PIXELS.isdisjoint(paths):
+        paths.append(PIXEL_DATA)
+    return [Value(held, path) for path in paths]
+
+
+def _best(value: Value, ranges: Sequence[MediaRange]) -> ValueForm | None:
+    return next((form for media_range in ranges if (form := value.form(media_range))), None)
+
+
+async def _values_answer(
+    request: Request, sent: Sequence[tuple[Value, ValueForm]], left_out: LeftOut
+) -> Response:
+    forms = [(value.path, *form_key(form)) for value, form in sent]
+    selected = select_held([value.held for value, _ in sent], *forms, location=asked_location(request))
+    known = precondition_answer(request, selected)
+    if known:
+        return known
+    if request.method != "HEAD" and any(form == "explicit" for _, form in sent):
         await count_conversion(request)
-        parts = await decoded_frames(archive, held, numbers, f"{location}#")
-    return multipart_response(parts[0].content_type.partition(";")[0], parts)
+    root = service_root(request)
+    parts = [part for value, form in sent for part in _later_parts(archive_of(request), root, value, form)]
+    return mark_partial(multipart_response(_root_type(parts), parts, selected), root, left_out)
+
+
+def _later_parts(archive: Archive, root: str, value: Value, form: ValueForm) -> list[Part]:
+    """Return parts whose file is opened, or whose frames are decoded, when their turn comes."""
+    location, held, segment = value.location(root), value.held, value.segment
+    if segment is not None:
+        return [_later_part(archive, held, OCTET_STREAM, (segment,), location)]
+    if form == "explicit":
+        content_type = f"{OCTET_STREAM}; transfer-syntax={EXPLICIT_VR_LITTLE_ENDIAN}"
+        return [Part(content_type, _decoded_later(archive, held), None, location)]
+    content_type = f"{stored_frame_type(held)}; transfer-syntax={frame_syntax(held)}"
+    return [
+        _later_part(archive, held, content_type, frame_segments(held.frames, number), f"{location}#{number}")
+        for number in range(1, count_frames(held.frames) + 1)
+    ]
+
+
+def _later_part(
+    archive: Archive, held: Held, content_type: str, segments: Sequence[Segment], location: str
+) -> Part:
+    length = sum(segment.length for segment in segments)
+    return Part(content_type, _opened_later(archive, held, segments), length, location)
+
+
+async def _opened_later(archive: Archive, held: Held, segments: Sequence[Segment]) -> AsyncGenerator[Source]:
+    with open_stored(archive, held) as file:
+        for segment in segments:
+            yield FileRange(file, *segment)
+
+
+async def _decoded_later(archive: Archive, held: Held) -> AsyncGenerator[Source]:
+    numbers = list(range(1, count_frames(held.frames) + 1))
+    parts = await decoded_frames(archive, held, numbers, "")
+    assert parts[0].file is not None
+    with parts[0].file:
+        for part in parts:
+            async for source in each(part.content):
+                yield source

@@ -63,9 +63,7 @@ def content_tag(content: bytes) -> str:
     return f'"{hashlib.sha256(content).hexdigest()[:32]}"'
 
 
-def select_held(
-    held: Sequence[Held], *form: object, location: str, cache_control: str = FIXED
-) -> Selected:
+def select_held(held: Sequence[Held], *form: object, location: str, cache_control: str = FIXED) -> Selected:
     """Name a representation of held instances; `form` is all that it depends on besides their bytes.
 
     A single instance was last modified when its file was. Of several it is not known: taking one away, or
@@ -102,7 +100,7 @@ def precondition_answer(request: Request, selected: Selected) -> Response | None
         is_refused = given.strip() != "*" and selected.tag not in strong
     else:
         limit_s = _date(headers, "if-unmodified-since")
-        is_refused = None not in (limit_s, selected.modified_s) and selected.modified_s > limit_s
+        is_refused = limit_s is not None and selected.modified_s is not None and selected.modified_s > limit_s
     if is_refused:
         detail = "What is held is not what the request wants it to be; ask again without the condition."
         return problem(HTTPStatus.PRECONDITION_FAILED, detail, {"ETag": selected.tag})
@@ -110,7 +108,7 @@ def precondition_answer(request: Request, selected: Selected) -> Response | None
         is_known = is_current(request, selected.tag)
     else:
         since_s = _date(headers, "if-modified-since")
-        is_known = None not in (since_s, selected.modified_s) and selected.modified_s <= since_s
+        is_known = since_s is not None and selected.modified_s is not None and selected.modified_s <= since_s
     return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=selected.headers) if is_known else None
 
 

@@ -6,10 +6,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.web.errors import problem
 
 ALLOWED_METHODS = "GET, HEAD, POST, OPTIONS"
-ALLOWED_HEADERS = "accept, authorization, content-type, range, if-none-match, if-modified-since, if-range"
+ALLOWED_HEADERS = (
+    "accept, authorization, content-type, range, if-match, if-none-match, if-modified-since, "
+    "if-unmodified-since, if-range"
+)
 EXPOSED_HEADERS = (
-    "Content-Location, Content-Range, Accept-Ranges, ETag, Last-Modified, Link, Location, RateLimit, "
-    "RateLimit-Policy, Retry-After, Warning"
+    "Content-Disposition, Content-Location, Content-Range, Accept-Ranges, ETag, Last-Modified, Link, "
+    "Location, RateLimit, RateLimit-Policy, Retry-After, Warning"
 )
 PREFLIGHT = {
     "Access-Control-Allow-Methods": ALLOWED_METHODS,

@@ -10,40 +10,75 @@ from starlette.responses import Response
 from app.archive.archive import Archive
 from app.archive.retrieve import open_stored, retrieve_decoded_frames, retrieve_instance
 from app.catalog.holdings import Held
-from app.dicom.frames import Segment, frame_segments
+from app.dicom.frames import Segment, count_frames, frame_segments
 from app.dicom.media_types import EXPLICIT_VR_LITTLE_ENDIAN, OCTET_STREAM
 from app.errors import InvalidQuery, NotFound
 from app.storage.interface import StoredFile
 from app.web.body import FileRange
+from app.web.conditional import Selected, edition, precondition_answer, select_held
 from app.web.dependencies import archive_of, count_conversion, required_reference, run_read, service_root
 from app.web.locations import location_of
-from app.web.multipart import Part, multipart_response, single_part_response
+from app.web.multipart import Part, multipart_response
 from app.web.negotiation import accepted, not_acceptable
-from app.web.representations import frame_form, frame_syntax, stored_frame_type
+from app.web.ranges import single_part_answer
+from app.web.representations import FrameForm, frame_form, frame_syntax, stored_frame_type
 
 
 async def retrieve_frames(request: Request) -> Response:
-    """Retrieve frames by number (10.4.1.1.6), in the order asked for."""
-    numbers = frame_numbers(request.path_params["frames"])
+    """Retrieve frames by number (10.4.1.1.6), in the order asked for; all of them where none is named."""
+    named = request.path_params.get("frames")
+    numbers = frame_numbers(named) if named is not None else None
     archive = archive_of(request)
     held = await run_read(request, retrieve_instance, archive, required_reference(request))
     if not held.frames:
         raise NotFound(f"The instance {held.sop_instance_uid} has no frames.")
+    count = count_frames(held.frames)
+    numbers = numbers or list(range(1, count + 1))
+    if max(numbers) > count:
+        raise NotFound(f"There is no frame {max(numbers)}; the instance has {count}.")
     for media_range in accepted(request):
         form = frame_form(held, media_range)
         if form and (media_range.is_multipart or media_range.content_type == "*/*" or len(numbers) == 1):
             break
     else:
         raise not_acceptable(frame_forms(held))
+    is_single = not media_range.is_multipart and media_range.content_type != "*/*"
+    location = f"{location_of(service_root(request), held)}/frames"
+    listed = f"{location}/{','.join(map(str, numbers))}" if named is not None else location
+    selected = select_held([held], *form_key(form), is_single, location=listed)
+    return precondition_answer(request, selected) or await _frames_answer(
+        request, held, numbers, form, selected, is_single=is_single
+    )
+
+
+async def _frames_answer(
+    request: Request, held: Held, numbers: list[int], form: FrameForm, selected: Selected, *, is_single: bool
+) -> Response:
     location = f"{location_of(service_root(request), held)}/frames/"
+    parts = await frame_parts(request, held, numbers, form, location)
+    if is_single:
+        return single_part_answer(request, parts[0], selected)
+    return multipart_response(parts[0].content_type.partition(";")[0], parts, selected)
+
+
+def form_key(form: str) -> tuple[str, ...]:
+    """Return what a form depends on besides the bytes of the file: what is made here, on who made it."""
+    return (form,) if form == "stored" else (form, edition())
+
+
+async def frame_parts(
+    request: Request, held: Held, numbers: list[int], form: FrameForm, location: str
+) -> list[Part]:
+    """Return frames in a form, one a part; raises NotFound, NotConvertible or CagedFailure."""
+    archive = archive_of(request)
     if form == "stored":
-        parts = stored_frames(archive, held, numbers, location)
-    else:
-        await count_conversion(request)
-        parts = await decoded_frames(archive, held, numbers, location)
-    if not media_range.is_multipart and media_range.content_type != "*/*":
-        return single_part_response(parts[0])
-    return multipart_response(parts[0].content_type.partition(";")[0], parts)
+        return stored_frames(archive, held, numbers, location)
+    if request.method == "HEAD":
+        # 9.3.2: a length that only making the frames would tell is left out.
+        content_type = f"{OCTET_STREAM}; transfer-syntax={EXPLICIT_VR_LITTLE_ENDIAN}"
+        return [Part(content_type, [], None, f"{location}{number}") for number in numbers]
+    await count_conversion(request)
+    return await decoded_frames(archive, held, numbers, location)
 
 
 def frame_numbers(text: str) -> list[int]:
@@ -79,13 +114,14 @@ def stored_frames(archive: Archive, held: Held, numbers: list[int], location: st
 
 async def decoded_frames(archive: Archive, held: Held, numbers: list[int], location: str) -> list[Part]:
     """Return frames decoded, one a part; raises NotFound for one that is not there."""
-    lengths, file = await asyncio.to_thread(retrieve_decoded_frames, archive, held, numbers)
+    once = sorted(set(numbers))
+    lengths, file = await asyncio.to_thread(retrieve_decoded_frames, archive, held, once)
     content_type = f"{OCTET_STREAM}; transfer-syntax={EXPLICIT_VR_LITTLE_ENDIAN}"
-    ends = accumulate(lengths)
-    return [
-        range_part(content_type, file, (Segment(end - length, length),), f"{location}{number}")
-        for number, length, end in zip(numbers, lengths, ends, strict=True)
-    ]
+    places = {
+        number: Segment(end - length, length)
+        for number, length, end in zip(once, lengths, accumulate(lengths), strict=True)
+    }
+    return [range_part(content_type, file, (places[number],), f"{location}{number}") for number in numbers]
 
 
 def range_part(content_type: str, file: StoredFile, segments: Sequence[Segment], location: str) -> Part:

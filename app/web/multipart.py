@@ -6,6 +6,7 @@ from secrets import token_hex
 
 from app.storage.interface import StoredFile
 from app.web.body import Content, Source, Stream, each
+from app.web.conditional import Selected
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,18 +18,18 @@ class Part:
     length: int | None
     location: str | None = None
     file: StoredFile | None = None
+    content_range: str | None = None
 
     def head(self, boundary: str) -> bytes:
         """Return the delimiter and headers. Viewers look for `Content-Type` spelled exactly so."""
         location = f"\r\nContent-Location: {self.location}" if self.location else ""
-        return f"--{boundary}\r\nContent-Type: {self.content_type}{location}\r\n\r\n".encode()
+        content_range = f"\r\nContent-Range: {self.content_range}" if self.content_range else ""
+        return f"--{boundary}\r\nContent-Type: {self.content_type}{location}{content_range}\r\n\r\n".encode()
 
 
-def multipart_response(
-    root_type: str, parts: Iterable[Part], headers: dict[str, str] | None = None
-) -> Stream:
+def multipart_response(root_type: str, parts: Iterable[Part], selected: Selected | None = None) -> Stream:
     """Return the parts as one answer; Content-Length is told when every part's is known."""
-    boundary = token_hex(16)
+    boundary = selected.boundary if selected else token_hex(16)
     ready = list(parts)
     length: int | None = len(_end(boundary))
     for part in ready:
@@ -36,13 +37,15 @@ def multipart_response(
         length = None if known is None else known + len(part.head(boundary)) + 2
     media_type = f'multipart/related; type="{root_type}"; boundary={boundary}'
     files = [part.file for part in ready if part.file is not None]
+    headers = selected.headers if selected else None
     return Stream(_encode(ready, boundary), media_type, length=length, files=files, headers=headers)
 
 
-def single_part_response(part: Part) -> Stream:
-    """Return one part's content alone."""
+def single_part_response(part: Part, selected: Selected | None = None) -> Stream:
+    """Return one part's content alone; ranges.py answers a request for a range of it."""
     files = [part.file] if part.file is not None else []
-    return Stream(part.content, part.content_type, length=part.length, files=files)
+    headers = selected.headers if selected else None
+    return Stream(part.content, part.content_type, length=part.length, files=files, headers=headers)
 
 
 async def _encode(parts: list[Part], boundary: str) -> AsyncIterator[Source]:

@@ -11,8 +11,10 @@ from app.archive.query import search_archive
 from app.dicom.matching import Level, Match, Query, parse_match
 from app.dicom.tags import keyword, parse_attribute
 from app.errors import InvalidQuery
+from app.web.conditional import content_answer
 from app.web.dependencies import archive_of, reference_of, run_read, service_root
 from app.web.errors import RequestError
+from app.web.locations import asked_location
 from app.web.negotiation import DICOM_JSON, require_json
 
 # 8.3.4: parameters that are no attributes. Those not supported yet are refused, unless they say `false`.
@@ -53,7 +55,7 @@ async def _search(request: Request, level: Level) -> Response:
     page = await run_read(request, search_archive, archive_of(request), query)
     root = service_root(request)
     body = b"[" + b",".join(page.answers).replace(b"\x01", root.encode()) + b"]"
-    response = Response(body, media_type=DICOM_JSON)
+    response = content_answer(request, body, DICOM_JSON, asked_location(request))
     warnings = list(parsed.warnings)
     if page.remaining:
         warnings.append(f"There are {page.remaining} additional results that can be requested")

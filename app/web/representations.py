@@ -18,6 +18,7 @@ from app.web.negotiation import MediaRange
 DICOM = "application/dicom"
 
 Form = Literal["stored", "explicit", "explicit or stored"]
+FrameForm = Literal["stored", "explicit"]
 
 
 def instance_form(held: Held, ranges: Sequence[MediaRange]) -> Form | None:
@@ -50,7 +51,7 @@ def _instance_form(held: Held, media_range: MediaRange) -> Form | None:
     return None
 
 
-def frame_form(held: Held, media_range: MediaRange) -> Literal["stored", "explicit"] | None:
+def frame_form(held: Held, media_range: MediaRange) -> FrameForm | None:
     """Return the form of frames that a media range asks for, None where it cannot be had."""
     media_type, syntax = stored_frame_type(held), media_range.transfer_syntax
     names_octets = media_range.content_type == OCTET_STREAM
