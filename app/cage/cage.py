@@ -10,7 +10,7 @@ from queue import SimpleQueue
 from time import monotonic
 from typing import Any, TypeVar
 
-from app.cage.child import Child, Limits
+from app.cage.child import Child, ChildLost, Limits
 from app.cage.messages import Answer, Arguments, Kind
 from app.errors import ArchiveError, CagedFailure
 
@@ -56,7 +56,8 @@ class Cage:
         """Call the function on each item, all children busy; yield each item with its outcome, in order.
 
         Items travel `chunk_size` at a time, and only so many chunks are taken ahead of the reader. One that
-        crashes its child costs one error: those after it in its chunk go to a fresh child.
+        crashes its child costs one error: those of its chunk without an answer then go to a fresh child, each
+        alone, perhaps for the second time.
         """
         stop = threading.Event()
         source = iter(items)
@@ -108,17 +109,24 @@ class Cage:
         self, function: Callable[..., T], batch: Sequence[Arguments]
     ) -> Generator[T | ArchiveError, None, None]:
         child = self._take()
-        left = len(batch)
+        left = together = len(batch)
         try:
             while left:
                 if self._closed:
                     raise CagedFailure(_ENDING)
-                child.send(function, batch[-left:])
-                there = True
-                while there and left:
-                    answer, there = child.receive()
-                    left -= 1
-                    yield self._outcome(answer)
+                due = min(left, together)
+                child.send(function, batch[len(batch) - left :][:due])
+                while due and child.process_id:
+                    try:
+                        answers = child.receive(due)
+                    except ChildLost as lost:
+                        if due > 1:  # which of them it was shows when each has its turn alone
+                            together = 1
+                            break
+                        answers = [Answer(Kind.FAILED, str(lost))]
+                    for answer in answers:
+                        left, due = left - 1, due - 1
+                        yield self._outcome(answer)
         finally:
             if left:  # the reader left, and answers nobody waits for must not meet the next task
                 child.end()

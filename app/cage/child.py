@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from app.cage.messages import Answer, Arguments, Kind, pack_request, unpack_answer
+from app.cage.messages import Answer, Arguments, Kind, pack_request, unpack_answers
 from app.errors import CagedFailure
 
 # The child sees the same modules and nothing else: no environment (it may hold secrets), no user site.
@@ -39,6 +39,10 @@ class Limits:
     memory_bytes: int
     cpu_s: int
     wall_s: float
+
+
+class ChildLost(Exception):
+    """The process ended, or had to be ended, before it answered; the message says how."""
 
 
 class Child:
@@ -73,23 +77,28 @@ class Child:
                 return
         raise CagedFailure("no process would take the file to read it")
 
-    def receive(self) -> tuple[Answer, bool]:
-        """Wait for the next answer; also whether the process is still there for the rest of the batch."""
+    def receive(self, most: int) -> list[Answer]:
+        """Wait for the next answers to a batch, of which `most` are due.
+
+        Raises ChildLost if the process is gone instead. After Kind.EXHAUSTED it is gone too.
+        """
         if self._connection is None:
-            return Answer(Kind.FAILED, "its process was ended"), False
+            raise ChildLost("its process was ended")
         try:
-            answer = unpack_answer(self._connection.recv_bytes(self.limits.memory_bytes))
+            answers = unpack_answers(self._connection.recv_bytes(self.limits.memory_bytes))
         except BlockingIOError:
             self.end()
-            return Answer(Kind.FAILED, f"it took longer than {self.limits.wall_s:g} s"), False
+            raise ChildLost(f"it took longer than {self.limits.wall_s:g} s") from None
         except (EOFError, OSError):
-            return Answer(Kind.FAILED, self._how_it_ended(self.end())), False
+            raise ChildLost(self._how_it_ended(self.end())) from None
         except Exception:  # noqa: BLE001 - bytes of a process that lost its mind: any error may follow
+            answers = []
+        if not 1 <= len(answers) <= most:
             self.end()
-            return Answer(Kind.FAILED, "its process gave an answer that is none"), False
-        if answer.kind == Kind.EXHAUSTED:
+            raise ChildLost("its process gave an answer that is none")
+        if answers[-1].kind == Kind.EXHAUSTED:
             self.end()
-        return answer, self._connection is not None
+        return answers
 
     def kill(self) -> None:
         """End the process now, from any thread; whoever waits for its answer gets a failure."""

@@ -17,16 +17,17 @@ import signal
 import threading
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from app.cage.messages import Answer, Arguments, Kind, pack_answer, unpack_request
+from app.cage.messages import Answer, Arguments, Kind, pack_answers, unpack_answers, unpack_request
 from app.errors import ArchiveError
 
 _OPEN_FILES = 64
 _SENTENCE_CHARACTERS = 300
+_TOGETHER_S = 0.05
 
 
 def serve(handle: int, memory_bytes: int, cpu_s: int) -> None:
@@ -40,9 +41,8 @@ def serve(handle: int, memory_bytes: int, cpu_s: int) -> None:
         except (EOFError, ConnectionError):
             return
         function, batch = unpack_request(message)
-        for arguments in batch:
-            _allow_cpu(cpu_s)
-            connection.send_bytes(_answer(function, arguments))
+        for answers in _answers(function, batch, cpu_s):
+            connection.send_bytes(_pack(answers))
 
 
 def _settle(memory_bytes: int) -> None:
@@ -82,17 +82,46 @@ def _end_with_the_parent(handle: int) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _answer(function: Callable[..., Any], arguments: Arguments) -> bytes:
+def _answers(
+    function: Callable[..., Any], batch: Sequence[Arguments], cpu_s: int
+) -> Iterator[Sequence[Answer]]:
+    """Yield the answers to a batch, those of a short while together: a message each would cost more."""
+    answers: list[Answer] = []
+    since_s = time.monotonic()
+    for arguments in batch:
+        _allow_cpu(cpu_s)
+        answers.append(_answer(function, arguments))
+        if time.monotonic() - since_s >= _TOGETHER_S or answers[-1].kind == Kind.EXHAUSTED:
+            yield answers
+            answers, since_s = [], time.monotonic()
+    if answers:
+        yield answers
+
+
+def _answer(function: Callable[..., Any], arguments: Arguments) -> Answer:
     try:
-        return pack_answer(Answer(Kind.VALUE, function(*arguments)))
+        return Answer(Kind.VALUE, function(*arguments))
     except ArchiveError as error:
-        return pack_answer(Answer(Kind.REFUSED, error.with_traceback(None)))
-    except MemoryError:
-        return pack_answer(Answer(Kind.EXHAUSTED, "it needs more memory than one file may use"))
-    except RecursionError:
-        return pack_answer(Answer(Kind.FAILED, "it is nested too deeply"))
+        return Answer(Kind.REFUSED, error.with_traceback(None))
     except Exception as error:  # noqa: BLE001 - a parser met with a stranger's file may raise anything
-        return pack_answer(Answer(Kind.FAILED, _sentence(error)))
+        return _failure(error)
+
+
+def _pack(answers: Sequence[Answer]) -> bytes:
+    try:
+        return pack_answers(answers)
+    except Exception as error:  # noqa: BLE001 - what a parser returns may hold anything
+        if len(answers) == 1:
+            return pack_answers([_failure(error)])
+    return pack_answers([unpack_answers(_pack([answer]))[0] for answer in answers])
+
+
+def _failure(error: Exception) -> Answer:
+    if isinstance(error, MemoryError):
+        return Answer(Kind.EXHAUSTED, "it needs more memory than one file may use")
+    if isinstance(error, RecursionError):
+        return Answer(Kind.FAILED, "it is nested too deeply")
+    return Answer(Kind.FAILED, _sentence(error))
 
 
 def _sentence(error: Exception) -> str:

@@ -1,6 +1,7 @@
 """What crosses the pipe between a parent and its caged child.
 
-A request is a function, by its name, and a batch of argument tuples. An answer is one outcome.
+A request is a function, by its name, and a batch of argument tuples. An answer is one outcome; those that
+come in quick succession travel together.
 
 The parent reads answers without trust: a child whose decoder was taken over by the file it decodes can send
 any bytes. Plain data pass, and instances of this program's own classes; no other name is looked up.
@@ -62,12 +63,11 @@ def unpack_request(message: bytes) -> tuple[Callable[..., Any], tuple[Arguments,
     return function, batch
 
 
-def pack_answer(answer: Answer) -> bytes:
-    """Serialise an answer, in the child."""
-    return pickle.dumps((int(answer.kind), answer.content), _PROTOCOL)
+def pack_answers(answers: Sequence[Answer]) -> bytes:
+    """Serialise answers, in the child."""
+    return pickle.dumps([(int(answer.kind), answer.content) for answer in answers], _PROTOCOL)
 
 
-def unpack_answer(message: bytes) -> Answer:
-    """Read an answer, in the parent; raises `pickle.UnpicklingError` or other errors when it is not one."""
-    kind, content = _AnswerReader(io.BytesIO(message)).load()
-    return Answer(Kind(kind), content)
+def unpack_answers(message: bytes) -> list[Answer]:
+    """Read answers, in the parent; raises `pickle.UnpicklingError` or other errors when they are none."""
+    return [Answer(Kind(kind), content) for kind, content in _AnswerReader(io.BytesIO(message)).load()]

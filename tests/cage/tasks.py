@@ -88,3 +88,7 @@ def surroundings():
         "files": resource.getrlimit(resource.RLIMIT_NOFILE)[0],
         "environment": list(os.environ),
     }
+
+
+def return_what_cannot_travel_on_five(number):
+    return threading.Lock() if number == 5 else number

@@ -14,7 +14,7 @@ import pytest
 
 from app.cage import Cage
 from app.cage.child import Limits
-from app.cage.messages import Answer, Kind, pack_answer, unpack_answer
+from app.cage.messages import Answer, Kind, pack_answers, unpack_answers
 from app.errors import CagedFailure, NotConvertible, NotFound, Unreadable
 from tests.cage import tasks
 
@@ -173,6 +173,19 @@ def test_map_keeps_the_order_and_one_crash_costs_one_item(cage, chunk_size):
             assert outcome == item * 2
 
 
+def test_an_answer_that_cannot_travel_costs_one_item_of_those_it_travels_with(cage):
+    found = dict(cage.map(tasks.return_what_cannot_travel_on_five, range(20)))
+    assert isinstance(found.pop(5), CagedFailure)
+    assert found == {number: number for number in range(20) if number != 5}
+
+
+def test_an_item_that_eats_the_memory_costs_one_item(cage):
+    sizes = [1, 2, 1024 * MIB, 3, 4]
+    found = [outcome for _, outcome in cage.map(tasks.allocate, sizes)]
+    assert isinstance(found.pop(2), CagedFailure)
+    assert found == [1, 2, 3, 4]
+
+
 def test_map_takes_only_so_many_items_ahead(cage):
     taken = []
     endless = (taken.append(number) or number for number in count())
@@ -217,7 +230,7 @@ def test_answers_may_not_name_other_code(cage):
 def test_only_plain_data_and_our_classes_are_read(name):
     module, attribute = (part.encode() for part in name)
     with pytest.raises(pickle.UnpicklingError, match="no place"):
-        unpack_answer(
+        unpack_answers(
             b"\x80\x04K\x00\x8c"
             + bytes([len(module)])
             + module
@@ -226,10 +239,8 @@ def test_only_plain_data_and_our_classes_are_read(name):
             + attribute
             + b"\x93\x86."
         )
-    found = unpack_answer(
-        pack_answer(Answer(Kind.VALUE, {"a": Limits(1, 2, 3), "b": {1, 2}, "c": bytearray(b"d")}))
-    )
-    assert found == (Kind.VALUE, {"a": Limits(1, 2, 3), "b": {1, 2}, "c": bytearray(b"d")})
+    content = {"a": Limits(1, 2, 3), "b": {1, 2}, "c": bytearray(b"d")}
+    assert unpack_answers(pack_answers([Answer(Kind.VALUE, content)])) == [(Kind.VALUE, content)]
 
 
 def test_limits_and_surroundings_of_a_child(cage, monkeypatch):
