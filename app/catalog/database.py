@@ -13,7 +13,7 @@ from app.catalog.models import holding
 from app.errors import CatalogUnavailable, SettingsError
 
 # The revision of migrations/ that this code works on; tests/test_migrations.py compares the two.
-SCHEMA_REVISION = "0003"
+SCHEMA_REVISION = "0004"
 
 BUSY_TIMEOUT_MS = 5000
 

@@ -89,6 +89,7 @@ def entry(scanned: Scanned, size: int, mtime_ns: int, sha256: bytes) -> Entry:
     instance["transfer_syntax_uid"] = scanned.transfer_syntax_uid
     instance["prefix"] = scanned.prefix or None
     instance["offset"] = scanned.offset
+    instance["data_set"] = scanned.data_set
     instance["frames"] = scanned.frames
     instance["bulk"] = scanned.bulk
     return Entry(

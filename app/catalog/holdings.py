@@ -45,7 +45,8 @@ class Held:
     """A held instance: how it is encoded, and where its bytes are.
 
     `folder` is None for a managed file, whose key is `name`. A reader sends `prefix`, then the file from
-    `offset` on. `frames` and `bulk` are packed ranges of the file (dicom/frames.py). `rows`, `columns`,
+    `offset` on; `data_set` is the file's first byte after the File Meta Information, None where that was not
+    noted. `frames` and `bulk` are packed ranges of the file (dicom/frames.py). `rows`, `columns`,
     `bits_allocated` and the like are as the file says, None where it does not.
     """
 
@@ -61,6 +62,7 @@ class Held:
     columns: int | None
     prefix: bytes | None
     offset: int
+    data_set: int | None
     frames: bytes
     bulk: bytes
     folder: str | None
@@ -86,6 +88,7 @@ _HELD = (
             "columns",
             "prefix",
             "offset",
+            "data_set",
             "frames",
             "bulk",
         )

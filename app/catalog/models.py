@@ -92,7 +92,8 @@ series = Table(
 )
 
 # `frames` and `bulk` hold offsets and lengths in the file (dicom/frames.py); `prefix` is what must be sent
-# before the file, from `offset` on, to make it a Part 10 file.
+# before the file, from `offset` on, to make it a Part 10 file; `data_set` is where its data set begins, null
+# for an instance that was registered before this was noted.
 instance = Table(
     "instance",
     metadata,
@@ -102,6 +103,7 @@ instance = Table(
     *_attribute_columns(Level.INSTANCE),
     Column("prefix", LargeBinary),
     Column("offset", Integer, nullable=False),
+    Column("data_set", Integer),
     Column("frames", LargeBinary, nullable=False),
     Column("bulk", LargeBinary, nullable=False),
     UniqueConstraint("sop_instance_uid"),

@@ -40,6 +40,7 @@ class Scanned:
     transfer_syntax_uid: str
     prefix: bytes  # what to send before the file's bytes so that it is PS3.10
     offset: int  # first byte of the file to send after the prefix
+    data_set: int  # first byte of the file after its File Meta Information
     frames: bytes  # packed by dicom/frames.py
     bulk: bytes  # packed by dicom/frames.py: path -> place in the file
     warnings: tuple[str, ...]
@@ -83,6 +84,7 @@ def _scan(data: bytes | mmap) -> Scanned:
         transfer_syntax_uid=part10.transfer_syntax_uid,
         prefix=prefix,
         offset=offset,
+        data_set=part10.data_set,
         frames=frames,
         bulk=pack_bulk({path: place for path, _, place in findings.references if place}),
         warnings=(*part10.warnings, *findings.warnings),
