@@ -137,6 +137,9 @@ _LEVELS: dict[str, Level] = {
     **{a.tag: a.level for a in ATTRIBUTES if "." not in a.tag},
 }
 
+# What is kept of a study and of a series beside their columns.
+TAGS = {level: frozenset(tag for tag, own in _LEVELS.items() if own == level) for level in Level}
+
 
 def level_of(tag: str) -> Level:
     """Return the level that an attribute, or the sequence that holds it, belongs to."""

@@ -3,11 +3,12 @@
 import hashlib
 import mmap
 import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from app.catalog import documents
-from app.catalog.attributes import ATTRIBUTES, Attribute, level_of
+from app.catalog.attributes import ATTRIBUTES, TAGS
 from app.catalog.documents import Attributes
 from app.dicom.matching import Level, time_bounds
 from app.dicom.person_names import first_group, fold_name
@@ -22,9 +23,9 @@ class Entry:
     """What one file adds to the catalogue: the columns of its rows, by name."""
 
     study: dict[str, Any]
-    study_attributes: Attributes
+    study_attributes: bytes  # what it says of the study, as JSON: most files of a study are not its first
     series: dict[str, Any]
-    series_attributes: Attributes
+    series_attributes: bytes
     instance: dict[str, Any]
     document: bytes
     size: int
@@ -57,12 +58,12 @@ def read_entry(path: str) -> Entry:
     Raises Unreadable or Unaddressable; OSError as the system gives it.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    with open(descriptor, "rb") as opened:  # noqa: PTH123 the descriptor was opened without following links
+    with open(descriptor, "rb", buffering=0) as opened:  # noqa: PTH123 the descriptor was opened without following links
         before = os.fstat(descriptor)
         if before.st_size == 0:
             raise Unreadable("the file is empty")
         if before.st_size <= READ_WHOLE_BYTES:
-            content = opened.read()
+            content = opened.read(before.st_size)
             scanned, digest = scan(content), hashlib.sha256(content).digest()
         else:
             with mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ) as mapped:
@@ -77,14 +78,6 @@ def read_entry(path: str) -> Entry:
 def entry(scanned: Scanned, size: int, mtime_ns: int, sha256: bytes) -> Entry:
     """Return the rows for a scanned file."""
     attributes = scanned.attributes
-    study: Attributes = {}
-    series: Attributes = {}
-    for tag, attribute in attributes.items():
-        level = level_of(tag)
-        if level == Level.STUDY:
-            study[tag] = attribute
-        elif level == Level.SERIES:
-            series[tag] = attribute
     instance = _columns(Level.INSTANCE, attributes)
     instance["transfer_syntax_uid"] = scanned.transfer_syntax_uid
     instance["prefix"] = scanned.prefix or None
@@ -94,9 +87,9 @@ def entry(scanned: Scanned, size: int, mtime_ns: int, sha256: bytes) -> Entry:
     instance["bulk"] = scanned.bulk
     return Entry(
         study=_columns(Level.STUDY, attributes),
-        study_attributes=study,
+        study_attributes=_of_level(Level.STUDY, attributes),
         series=_columns(Level.SERIES, attributes),
-        series_attributes=series,
+        series_attributes=_of_level(Level.SERIES, attributes),
         instance=instance,
         document=documents.pack(scanned.document),
         size=size,
@@ -106,38 +99,55 @@ def entry(scanned: Scanned, size: int, mtime_ns: int, sha256: bytes) -> Entry:
     )
 
 
-_COLUMNS: dict[Level, tuple[tuple[Attribute, list[str], str, bool], ...]] = {
-    level: tuple(
-        (a, a.tag.split("."), a.vr, a.is_integer)
-        for a in ATTRIBUTES
-        if a.level == level and a.source == "column"
-    )
-    for level in Level
-}
+def _of_level(level: Level, attributes: Attributes) -> bytes:
+    tags = TAGS[level]
+    return documents.dump({tag: attribute for tag, attribute in attributes.items() if tag in tags})
 
 
 def _columns(level: Level, attributes: Attributes) -> dict[str, Any]:
-    return {
-        attribute.column: _column_value(values, vr, is_integer=is_integer)
-        if (values := _values(attributes, path))
-        else None
-        for attribute, path, vr, is_integer in _COLUMNS[level]
-    }
+    columns: dict[str, Any] = {}
+    for column, tag, below, value_of in _COLUMNS[level]:
+        attribute = attributes.get(tag)
+        values = attribute.get("Value") if attribute else None
+        if values and below:
+            values = _values_below(values, below)
+        columns[column] = value_of(values) if values else None
+    return columns
 
 
-def _values(attributes: Attributes, path: list[str]) -> list[Any]:
-    values: list[Any] = attributes.get(path[0], {}).get("Value", [])
-    for tag in path[1:]:
-        values = [value for item in values if item for value in item.get(tag, {}).get("Value", [])]
+def _values_below(values: Sequence[Any], path: Sequence[str]) -> Sequence[Any]:
+    for tag in path:
+        values = [value for item in values if item for value in item.get(tag, {}).get("Value", ())]
     return values
 
 
-def _column_value(values: list[Any], vr: str, *, is_integer: bool) -> int | str | None:
-    if is_integer:
-        # -2**63 … 2**63-1 is what both databases hold; an IS beyond it is not one (PS3.5 6.2).
-        value = values[0]
-        return value if isinstance(value, int) and -(2**63) <= value < 2**63 else None
-    if vr == "PN":
-        return fold_name(next((group for name in values if (group := first_group(name))), ""))
-    text = "\\".join(str(value) for value in values if value is not None).replace("\0", "")
-    return time_bounds(vr, text)[0] if vr == "TM" else text
+def _integer(values: Sequence[Any]) -> int | None:
+    # -2**63 … 2**63-1 is what both databases hold; an IS beyond it is not one (PS3.5 6.2).
+    value = values[0]
+    return value if isinstance(value, int) and -(2**63) <= value < 2**63 else None
+
+
+def _name(values: Sequence[Any]) -> str:
+    return fold_name(next((group for name in values if (group := first_group(name))), ""))
+
+
+def _text(values: Sequence[Any]) -> str:
+    return "\\".join(str(value) for value in values if value is not None).replace("\0", "")
+
+
+def _time(values: Sequence[Any]) -> str:
+    return time_bounds("TM", _text(values))[0]
+
+
+_VALUE_OF: dict[str, Callable[[Sequence[Any]], int | str | None]] = {"PN": _name, "TM": _time}
+
+# Column, tag, the path below it if it is a sequence, how its values become the column's.
+_COLUMNS = {
+    level: tuple(
+        (a.column, tag, below, _integer if a.is_integer else _VALUE_OF.get(a.vr, _text))
+        for a in ATTRIBUTES
+        if a.level == level and a.source == "column"
+        for tag, *below in [a.tag.split(".")]
+    )
+    for level in Level
+}

@@ -121,10 +121,11 @@ def _write_studies(connection: Connection, news: dict[str, _News], known: dict[s
     for uid, new in news.items():
         row = known.get(uid)
         if row is None:
-            values = study_values(new.first.study_attributes, new.modalities, new.series, new.instances)
+            attributes = parse(new.first.study_attributes)
+            values = study_values(attributes, new.modalities, new.series, new.instances)
             ids[uid] = number + len(added)
             added.append(new.first.study | values | {"id": ids[uid]})
-            named += name_rows(ids[uid], new.first.study_attributes)
+            named += name_rows(ids[uid], attributes)
         else:
             attributes = parse(row.attributes)
             modalities = new.modalities.union(attributes[MODALITIES_IN_STUDY].get("Value", ()))
@@ -157,7 +158,7 @@ def _write_series(
             grown.append(values | {"row_id": row.id})
         else:
             ids[key] = number + len(added)
-            values = series_values(entry.series_attributes, key[0], counted[key])
+            values = series_values(parse(entry.series_attributes), key[0], counted[key])
             added.append(entry.series | values | {"id": ids[key], "study_id": study_ids[key[0]]})
     insert_rows(connection, series, added)
     update_rows(connection, series, grown)
