@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
+from app.archive.unconvertible import Unconvertible
 from app.cage import Cage
 from app.catalog.database import Catalog
 from app.catalog.search import PageMemory
@@ -22,6 +23,7 @@ class Archive:
     storage: LocalStorage
     cage: Cage
     pages: PageMemory = field(default_factory=PageMemory)
+    unconvertible: Unconvertible = field(default_factory=Unconvertible)
 
     @classmethod
     def open(cls, settings: Settings) -> Self:

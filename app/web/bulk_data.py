@@ -17,7 +17,7 @@ from app.archive.retrieve import open_stored, readable_instances, retrieve_insta
 from app.catalog.holdings import Held
 from app.dicom.frames import Segment, bulk_paths, bulk_segment, count_frames, frame_segments
 from app.dicom.media_types import EXPLICIT_VR_LITTLE_ENDIAN, OCTET_STREAM
-from app.errors import NotFound
+from app.errors import NotConvertible, NotFound
 from app.web.body import FileRange, Source, each
 from app.web.conditional import precondition_answer, select_held
 from app.web.dependencies import archive_of, count_conversion, required_reference, run_read, service_root
@@ -150,7 +150,7 @@ async def _all_values(request: Request, is_wanted: Callable[[str], bool], name: 
     if len(values) == 1 and reference.sop_instance_uid is not None:
         return await _one_value(request, values[0])
     ranges = [r for r in accepted(request) if r.is_multipart or r.content_type == "*/*"]
-    formed = [(value, form) for value in values if (form := _best(value, ranges))]
+    formed = [(value, form) for value in values if (form := _best(archive, value, ranges))]
     if not formed:
         raise not_acceptable("Several values are available as multipart/related. " + _forms(values[0]))
     readable = await asyncio.to_thread(readable_instances, archive, [value.held for value, _ in formed])
@@ -167,15 +167,21 @@ def _values(held: Held) -> list[Value]:
     return [Value(held, path) for path in paths]
 
 
-def _best(value: Value, ranges: Sequence[MediaRange]) -> ValueForm | None:
-    return next((form for media_range in ranges if (form := value.form(media_range))), None)
+def _best(archive: Archive, value: Value, ranges: Sequence[MediaRange]) -> ValueForm | None:
+    forms = [form for media_range in ranges if (form := value.form(media_range))]
+    return next((f for f in forms if not archive.unconvertible.knows(value.held.sha256, f"frames {f}")), None)
 
 
 async def _values_answer(
     request: Request, sent: Sequence[tuple[Value, ValueForm]], left_out: LeftOut
 ) -> Response:
     forms = [(value.path, *form_key(form)) for value, form in sent]
-    selected = select_held([value.held for value, _ in sent], *forms, location=asked_location(request))
+    selected = select_held(
+        [value.held for value, _ in sent],
+        *forms,
+        location=asked_location(request),
+        is_instance="instance" in request.path_params,
+    )
     known = precondition_answer(request, selected)
     if known:
         return known
@@ -216,7 +222,11 @@ async def _opened_later(archive: Archive, held: Held, segments: Sequence[Segment
 
 async def _decoded_later(archive: Archive, held: Held) -> AsyncGenerator[Source]:
     numbers = list(range(1, count_frames(held.frames) + 1))
-    parts = await decoded_frames(archive, held, numbers, "")
+    try:
+        parts = await decoded_frames(archive, held, numbers, "")
+    except NotConvertible:
+        archive.unconvertible.note(held.sha256, "frames explicit")
+        raise
     assert parts[0].file is not None
     with parts[0].file:
         for part in parts:

@@ -63,15 +63,16 @@ def content_tag(content: bytes) -> str:
     return f'"{hashlib.sha256(content).hexdigest()[:32]}"'
 
 
-def select_held(held: Sequence[Held], *form: object, location: str, cache_control: str = FIXED) -> Selected:
+def select_held(held: Sequence[Held], *form: object, location: str, is_instance: bool = True) -> Selected:
     """Name a representation of held instances; `form` is all that it depends on besides their bytes.
 
-    A single instance was last modified when its file was. Of several it is not known: taking one away, or
-    indexing an old file, changes the whole without a younger file.
+    An instance was last modified when its file was. A study or a series changes without a younger file, when
+    an instance is taken away or an old file is indexed: it has an entity tag alone.
     """
-    digests = hashlib.sha256(b"".join(one.sha256 for one in held)).hexdigest()
-    modified_s = held[0].mtime_ns // _NS if len(held) == 1 else None
-    return Selected(entity_tag(digests, location, *form), cache_control, location, modified_s)
+    tag = entity_tag(hashlib.sha256(b"".join(one.sha256 for one in held)).hexdigest(), location, *form)
+    if is_instance:
+        return Selected(tag, FIXED, location, held[0].mtime_ns // _NS)
+    return Selected(tag, CHANGING, location)
 
 
 @cache

@@ -42,13 +42,13 @@ async def retrieve_dicom(request: Request) -> Response:
     archive = archive_of(request)
     instances = await run_read(request, retrieve_instances, archive, reference)
     is_one = reference.sop_instance_uid is not None
-    shape, formed = _negotiated(accepted(request), instances, is_one=is_one)
+    shape, formed = _negotiated(archive, accepted(request), instances, is_one=is_one)
     left_out = LeftOut("instances", len(instances), len(instances) - len(formed), 0)
     if not is_one:
         formed, left_out = await asyncio.to_thread(_readable, archive, formed, left_out)
     location = location_of(service_root(request), reference)
     forms = ["stored" if one.form == "stored" else f"{one.form} {edition()}" for one in formed]
-    selected = select_held([one.held for one in formed], shape, *forms, location=location)
+    selected = select_held([one.held for one in formed], shape, *forms, location=location, is_instance=is_one)
     known = precondition_answer(request, selected)
     if known:
         return known
@@ -68,7 +68,7 @@ async def retrieve_dicom(request: Request) -> Response:
 
 
 def _negotiated(
-    ranges: Sequence[MediaRange], instances: Sequence[Held], *, is_one: bool
+    archive: Archive, ranges: Sequence[MediaRange], instances: Sequence[Held], *, is_one: bool
 ) -> tuple[Shape, list[Sent]]:
     """Return the first shape that is accepted and can be had, and the instances that can be sent in it."""
     shapes = [_shape(one, is_one=is_one) for one in ranges]
@@ -77,6 +77,7 @@ def _negotiated(
             continue
         wanted = [_as_dicom(one) for one, its in zip(ranges, shapes, strict=True) if its == shape]
         formed = [Sent(held, form) for held in instances if (form := instance_form(held, wanted))]
+        formed = [one for one in formed if not archive.unconvertible.knows(one.held.sha256, one.form)]
         if formed:
             return shape, formed
     raise not_acceptable(_dicom_forms(instances, is_one=is_one))
@@ -146,8 +147,10 @@ async def _instance_part(archive: Archive, root: str, sent: Sent) -> Part:
     if sent.form != "stored":
         try:
             file = await asyncio.to_thread(retrieve_converted, archive, held)
-        except (NotConvertible, CagedFailure):
+        except (NotConvertible, CagedFailure) as error:
             if sent.form == "explicit":
+                if isinstance(error, NotConvertible):
+                    archive.unconvertible.note(held.sha256, sent.form)
                 raise
         else:
             content_type = f"{DICOM}; transfer-syntax={EXPLICIT_VR_LITTLE_ENDIAN}"
