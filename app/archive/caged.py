@@ -5,15 +5,17 @@ from collections.abc import Sequence
 from app.dicom.dicom_file import DicomFile
 
 
-def explicit_vr_little_endian(file: DicomFile, target_path: str) -> int:
-    """Write an instance with native pixels; see dicom/transcoding.py."""
+def transcode(file: DicomFile, transfer_syntax_uid: str, target_path: str) -> int:
+    """Write an instance in another transfer syntax; see dicom/transcoding.py."""
     from app.dicom import transcoding  # noqa: PLC0415 see above
 
-    return transcoding.explicit_vr_little_endian(file, target_path)
+    return transcoding.transcode(file, transfer_syntax_uid, target_path)
 
 
-def decode_frames(file: DicomFile, numbers: Sequence[int], target_path: str) -> list[int]:
-    """Write decoded frames; see dicom/transcoding.py."""
+def transcode_frames(
+    file: DicomFile, numbers: Sequence[int], transfer_syntax_uid: str, target_path: str
+) -> list[int]:
+    """Write frames in another transfer syntax; see dicom/transcoding.py."""
     from app.dicom import transcoding  # noqa: PLC0415 see above
 
-    return transcoding.decode_frames(file, numbers, target_path)
+    return transcoding.transcode_frames(file, numbers, transfer_syntax_uid, target_path)

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TypeVar
 
 from app.archive.archive import Archive
-from app.archive.caged import decode_frames, explicit_vr_little_endian
+from app.archive.caged import transcode, transcode_frames
 from app.catalog.holdings import Held, Reference, documents, held_instances
 from app.dicom.dicom_file import DicomFile
 from app.dicom.frames import count_frames
+from app.dicom.media_types import EXPLICIT_VR_LITTLE_ENDIAN
 from app.errors import InstanceUnavailable, NotFound, StorageFailed, StorageFull
 from app.storage.in_place import open_in_place, real_name
 from app.storage.interface import StoredFile
@@ -107,27 +108,29 @@ def image_of(archive: Archive, held: Held) -> Image:
     )
 
 
-def retrieve_converted(archive: Archive, held: Held) -> StoredFile:
-    """Return the instance as Explicit VR Little Endian, colour as RGB, in a file that goes when closed.
+def retrieve_converted(
+    archive: Archive, held: Held, transfer_syntax_uid: str = EXPLICIT_VR_LITTLE_ENDIAN
+) -> StoredFile:
+    """Return the instance in another transfer syntax, in a file that goes when closed.
 
-    Raises NotConvertible or CagedFailure.
+    Native colour is RGB. Raises NotConvertible or CagedFailure.
     """
-    _, converted = _in_scratch(archive, explicit_vr_little_endian, file_of(archive, held))
+    _, converted = _in_scratch(archive, transcode, file_of(archive, held), transfer_syntax_uid)
     return converted
 
 
-def retrieve_decoded_frames(
-    archive: Archive, held: Held, numbers: Sequence[int]
+def retrieve_converted_frames(
+    archive: Archive, held: Held, numbers: Sequence[int], transfer_syntax_uid: str = EXPLICIT_VR_LITTLE_ENDIAN
 ) -> tuple[list[int], StoredFile]:
-    """Return the lengths of decoded frames and a file that holds them one after the other.
+    """Return the lengths of frames in another transfer syntax and a file that holds them one after the other.
 
-    Native little endian, colour as RGB. Raises NotFound, NotConvertible or CagedFailure.
+    Native samples are little endian, colour is RGB. Raises NotFound, NotConvertible or CagedFailure.
     """
     count = count_frames(held.frames)
     for number in numbers:
         if not 1 <= number <= count:
             raise NotFound(f"There is no frame {number}; the instance has {count}.")
-    return _in_scratch(archive, decode_frames, file_of(archive, held), tuple(numbers))
+    return _in_scratch(archive, transcode_frames, file_of(archive, held), tuple(numbers), transfer_syntax_uid)
 
 
 def _in_scratch(archive: Archive, function: Callable[..., T], *arguments: object) -> tuple[T, StoredFile]:

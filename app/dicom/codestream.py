@@ -15,6 +15,14 @@ _START_OF_FRAME = (set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}) | {0xF7}
 _STANDALONE = {0x01, *range(0xD0, 0xD9)}
 _START_OF_SCAN, _END_OF_IMAGE, _APP0, _APP14 = 0xDA, 0xD9, 0xE0, 0xEE
 
+# Each scan of a progressive JPEG goes over all pixels again; encoders make about ten.
+_MOST_SCANS = 64
+# What a JPEG 2000 decoder keeps of a tile is made for each before the first is read, about 6 KB.
+_MOST_TILES = 4096
+# The same for a precinct, about 200 bytes; encoders make one for a resolution, or for 128 x 128 pixels.
+_MOST_PRECINCTS = 65536
+_CODING_STYLE, _START_OF_TILE = b"\xff\x52", b"\xff\x90"
+
 
 @dataclass(frozen=True, slots=True)
 class Claims:
@@ -31,6 +39,8 @@ def read_jpeg_claims(data: bytes) -> Claims:
     """Read the frame header of a JPEG or JPEG-LS stream; NotConvertible if there is none."""
     if data[:2] != b"\xff\xd8":
         raise NotConvertible("The frame is not a JPEG stream.")
+    if data.count(b"\xff\xda") > _MOST_SCANS:  # never within a scan: a byte FF is followed by 00 there
+        raise NotConvertible(f"The JPEG stream has more than {_MOST_SCANS} scans.")
     position, colour_space = 2, None
     while position + 4 <= len(data):
         if data[position] != 0xFF:
@@ -59,9 +69,37 @@ def read_jpeg_2000_claims(data: bytes) -> Claims:
     start = 0 if data[:4] == b"\xff\x4f\xff\x51" else _box_content(data, b"jp2c")
     if data[start : start + 4] != b"\xff\x4f\xff\x51" or len(data) < start + 43:
         raise NotConvertible("The frame is not a JPEG 2000 stream.")
-    right, bottom, left, top = struct.unpack_from(">4I", data, start + 8)
+    right, bottom, left, top, tile_columns, tile_rows, tiles_left, tiles_top = struct.unpack_from(
+        ">8I", data, start + 8
+    )
     samples, first_precision = struct.unpack_from(">HB", data, start + 40)
-    return Claims(bottom - top, right - left, samples, (first_precision & 0x7F) + 1)
+    if any(data[start + 43 + 3 * n : start + 45 + 3 * n] != b"\1\1" for n in range(samples)):
+        raise NotConvertible("The JPEG 2000 stream holds samples of fewer pixels than it has.")
+    if not (tile_columns and tile_rows):
+        raise NotConvertible("The JPEG 2000 stream has tiles without a pixel.")
+    tiles = -(-(right - tiles_left) // tile_columns) * -(-(bottom - tiles_top) // tile_rows)
+    if tiles > _MOST_TILES:
+        raise NotConvertible(f"The JPEG 2000 stream claims {tiles} tiles; {_MOST_TILES} are allowed.")
+    claims = Claims(bottom - top, right - left, samples, (first_precision & 0x7F) + 1)
+    _require_few_precincts(data, start + 4, claims)
+    return claims
+
+
+def _require_few_precincts(data: bytes, position: int, claims: Claims) -> None:
+    """Look at the coding style in the main header (T.800 A.6.1): it may cut an image into single pixels."""
+    while position + 4 <= len(data) and data[position : position + 2] != _START_OF_TILE:
+        length = struct.unpack_from(">H", data, position + 2)[0]
+        content = data[position + 4 : position + 2 + length]
+        if data[position : position + 2] == _CODING_STYLE and len(content) > 10 and content[0] & 1:
+            pixels = max(claims.rows * claims.columns, 0) * claims.samples
+            count = 0
+            for level, sizes in enumerate(reversed(content[10:])):
+                count += (pixels >> 2 * level) >> ((sizes & 15) + (sizes >> 4))
+            if count > _MOST_PRECINCTS:
+                raise NotConvertible(
+                    f"The JPEG 2000 stream is cut into {count} precincts; {_MOST_PRECINCTS} are allowed."
+                )
+        position += 2 + max(length, 2)
 
 
 def read_jpeg_xl_claims(data: bytes) -> Claims:

@@ -4,6 +4,7 @@
 frame claims against what the data set says before it decodes.
 """
 
+import resource
 import zlib
 from collections.abc import Callable
 from typing import Any
@@ -21,6 +22,10 @@ Samples = NDArray[Any]
 
 _YBR_AS_STORED = {"YBR_FULL", "YBR_FULL_422"}
 _COLOUR = _YBR_AS_STORED | {"RGB", "YBR_RCT", "YBR_ICT", "XYB"}
+
+_CODECS_BYTES = 96 * 2**20  # what the codecs themselves take
+_LARGE_SAMPLES = 2**24
+_LARGEST_RATIO = 300_000  # samples for each byte; a large frame of one colour comes to 250,000
 
 
 def decode_frame(data: bytes, image: ImagePixel) -> Samples:
@@ -101,7 +106,7 @@ def _run_length_segment(segment: bytes, size: int) -> Samples:
 
 
 def _jpeg(data: bytes, image: ImagePixel) -> Samples:
-    """JPEG processes 1, 2 and 4 (baseline and extended), 8 or 12 bits."""
+    """JPEG processes 1, 2 and 4 (baseline and extended), 8 or 12 bits; 6, 8, 10 and 12 (progressive)."""
     claims = _checked(read_jpeg_claims(data), image)
     if claims.samples == 1:
         return _as_stored(imagecodecs.jpeg8_decode(data), image)
@@ -129,15 +134,17 @@ def _jpeg_ls(data: bytes, image: ImagePixel) -> Samples:
 def _jpeg_2000(data: bytes, image: ImagePixel) -> Samples:
     """JPEG 2000 and HTJ2K; the decoder undoes YBR_RCT and YBR_ICT itself.
 
-    OpenJPEG reads both; OpenJPH lets the brightest samples of lossy HTJ2K frames wrap to 0.
+    OpenJPEG reads both; OpenJPH lets the brightest samples of lossy HTJ2K frames wrap to 0. Of Part 2
+    (Annex J of T.801) it reads what Part 1 has as well: frames that are compressed one by one.
     """
-    _checked(read_jpeg_2000_claims(data), image)
+    _require_worth(_checked(read_jpeg_2000_claims(data), image), data, image)
     return _as_rgb(_as_stored(imagecodecs.jpeg2k_decode(data, numthreads=1), image), image)
 
 
 def _jpeg_xl(data: bytes, image: ImagePixel) -> Samples:
     claims = read_jpeg_xl_claims(data)
-    _checked(Claims(claims.rows, claims.columns, image.samples_per_pixel, image.bits_stored), image)
+    claims = Claims(claims.rows, claims.columns, image.samples_per_pixel, image.bits_stored)
+    _require_worth(_checked(claims, image), data, image)
     return _as_stored(imagecodecs.jpegxl_decode(data, keeporientation=True, numthreads=1), image)
 
 
@@ -152,6 +159,24 @@ def _checked(claims: Claims, image: ImagePixel) -> Claims:
             f"The frame claims {claims.bits} bits a sample; {image.bits_allocated} are allocated."
         )
     return claims
+
+
+def _require_worth(claims: Claims, data: bytes, image: ImagePixel) -> None:
+    """Refuse a frame for whose size the decoder would take more than there is, or that has next to nothing.
+
+    These decoders work on 32 bits for each sample, and take them before they look at what follows the header.
+    """
+    samples = claims.rows * claims.columns * claims.samples
+    need, limit = samples * (4 + image.sample_bytes), resource.getrlimit(resource.RLIMIT_DATA)[0]
+    if limit != resource.RLIM_INFINITY and need > limit - _CODECS_BYTES:
+        raise NotConvertible(
+            f"To decode the frame would take {need >> 20} MiB of memory; "
+            f"{max(limit - _CODECS_BYTES, 0) >> 20} MiB are allowed."
+        )
+    if samples > _LARGE_SAMPLES and samples > len(data) * _LARGEST_RATIO:
+        raise NotConvertible(
+            f"The frame has {len(data)} bytes for {samples} samples: it cannot hold an image."
+        )
 
 
 def _as_stored(decoded: Samples, image: ImagePixel) -> Samples:
@@ -178,15 +203,15 @@ def _as_rgb(samples: Samples, image: ImagePixel) -> Samples:
     return samples
 
 
-_JPEG_2000_SYNTAXES = ("4.90", "4.91", "4.201", "4.202", "4.203")
+_JPEG_2000_SYNTAXES = ("4.90", "4.91", "4.92", "4.93", "4.201", "4.202", "4.203")
 
 DECODERS: dict[str, Callable[[bytes, ImagePixel], Samples]] = {
     f"1.2.840.10008.1.2{suffix}": decoder
     for suffixes, decoder in (
-        (("", ".1", ".2", ".1.99"), _native),
+        (("", ".1", ".2", ".1.99", ".1.98"), _native),
         ((".5",), _run_length),
         ((".8.1",), _deflated),
-        ((".4.50", ".4.51"), _jpeg),
+        ((".4.50", ".4.51", ".4.53", ".4.55"), _jpeg),
         ((".4.57", ".4.70"), _jpeg_lossless),
         ((".4.80", ".4.81"), _jpeg_ls),
         (tuple(f".{syntax}" for syntax in _JPEG_2000_SYNTAXES), _jpeg_2000),

@@ -3,11 +3,14 @@
 import io
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import BinaryIO, cast
+from typing import BinaryIO, NamedTuple, cast
 
 from pydicom import dcmread
 from pydicom.dataset import Dataset, FileDataset
+from pydicom.filereader import read_dataset, read_partial
+from pydicom.tag import BaseTag
 
 from app.dicom.frames import frame_segments, needs_decoding
 from app.dicom.part10 import PREAMBLE, inflate, read_part10
@@ -15,6 +18,17 @@ from app.dicom.uids import DEFLATED, EXPLICIT_VR_LITTLE_ENDIAN
 from app.errors import InstanceUnavailable
 
 _PIXEL_KEYWORDS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+_PIXEL_TAGS = {0x7FE00008, 0x7FE00009, 0x7FE00010}
+_UNDEFINED_LENGTH = 0xFFFFFFFF
+_ITEM = b"\xfe\xff\x00\xe0"
+
+
+class PixelPlace(NamedTuple):
+    """Where the value of the pixels stands in the Part 10 stream of a file; `length` None: encapsulated."""
+
+    tag: int
+    offset: int
+    length: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +50,48 @@ class DicomFile:
         whole = self._read(stop_before_pixels=False)
         # A file that ends within its pixels gives nothing at all; what comes before them is still good.
         return whole or self.read_header()
+
+    def read_all_but_pixels(self) -> tuple[FileDataset, PixelPlace | None]:
+        """Read what stands before and after the pixels, and where they are; they are not read."""
+        with self.open() as source:
+            found: list[tuple[int, int]] = []
+
+            def at_pixels(tag: BaseTag, _vr: str | None, length: int) -> bool:
+                if tag in _PIXEL_TAGS:
+                    found.append((int(tag), length))
+                return bool(found)
+
+            dataset = read_partial(source, stop_when=at_pixels)
+            if not found:
+                return dataset, None
+            (tag, length), (is_implicit, is_little) = found[0], dataset.original_encoding
+            source.seek(8 if is_implicit else 12, os.SEEK_CUR)
+            place = PixelPlace(tag, source.tell(), None if length == _UNDEFINED_LENGTH else length)
+            if place.length is None:
+                _pass_fragments(source)
+            else:
+                source.seek(place.length, os.SEEK_CUR)
+            dataset.update(read_dataset(source, bool(is_implicit), bool(is_little)))
+            return dataset, place
+
+    @contextmanager
+    def open(self) -> Iterator[BinaryIO]:
+        """Open the Part 10 stream: the prefix and the rest of the file; a deflated one comes inflated."""
+        try:
+            with open(self.path, "rb") as file:  # noqa: PTH123 - the same
+                file.seek(self.offset)
+                source: BinaryIO = file
+                if self.prefix:
+                    source = cast("BinaryIO", _Joined(self.prefix, file))
+                elif self.offset:
+                    source = cast("BinaryIO", _Joined(b"", file))
+                if self.transfer_syntax_uid in DEFLATED:
+                    source = _inflated(source.read())
+                yield source
+        except OSError as error:
+            raise InstanceUnavailable(
+                f"The stored file cannot be read: {error.strerror or error}."
+            ) from error
 
     @property
     def frames_are_ranges(self) -> bool:
@@ -59,24 +115,19 @@ class DicomFile:
             yield os.pread(descriptor, length, offset)
 
     def _read(self, *, stop_before_pixels: bool) -> FileDataset:
-        try:
-            with open(self.path, "rb") as file:  # noqa: PTH123 - the same
-                file.seek(self.offset)
-                source: BinaryIO = file
-                if self.prefix:
-                    source = cast("BinaryIO", _Joined(self.prefix, file))
-                if self.transfer_syntax_uid in DEFLATED:
-                    source = _inflated(source.read())
-                return dcmread(source, stop_before_pixels=stop_before_pixels)
-        except OSError as error:
-            raise InstanceUnavailable(
-                f"The stored file cannot be read: {error.strerror or error}."
-            ) from error
+        with self.open() as source:
+            return dcmread(source, stop_before_pixels=stop_before_pixels)
 
 
 def pixel_keyword(dataset: Dataset) -> str | None:
     """Find the keyword of the element that holds the pixels, if there is one."""
     return next((keyword for keyword in _PIXEL_KEYWORDS if keyword in dataset), None)
+
+
+def _pass_fragments(source: BinaryIO) -> None:
+    """Go on to the element after encapsulated pixels (PS3.5 A.4), always little endian."""
+    while (header := source.read(8))[:4] == _ITEM:
+        source.seek(int.from_bytes(header[4:], "little"), os.SEEK_CUR)
 
 
 def _inflated(data: bytes) -> BinaryIO:

@@ -9,6 +9,8 @@ EXPLICIT_VR_BIG_ENDIAN = "1.2.840.10008.1.2.2"
 # 8.7.3: neither is sent over DICOMweb.
 NEVER_SENT = frozenset({IMPLICIT_VR_LITTLE_ENDIAN, EXPLICIT_VR_BIG_ENDIAN})
 
+JPEG_BASELINE = "1.2.840.10008.1.2.4.50"
+
 OCTET_STREAM = "application/octet-stream"
 
 
@@ -19,7 +21,7 @@ def _uids(*endings: str) -> tuple[str, ...]:
 # Table 8.7.3-5 (and its later additions); the first is the default of the media type. The rest is octets.
 # The fragmentable variants of MPEG-2 and MPEG-4 AVC (`.1`) hold the same stream.
 TRANSFER_SYNTAXES = {
-    "image/jpeg": _uids("4.70", "4.50", "4.51", "4.57"),
+    "image/jpeg": _uids("4.70", "4.50", "4.51", "4.57", "4.53", "4.55"),
     "image/dicom-rle": _uids("5"),
     "image/jls": _uids("4.80", "4.81"),
     "image/jp2": _uids("4.90", "4.91"),
@@ -53,31 +55,57 @@ ALIASES = {
 LOSSY = frozenset(
     uid
     for uid in BY_TRANSFER_SYNTAX
-    if uid in _uids("4.50", "4.51", "4.81", "4.91", "4.93", "4.112", "4.203")
+    if uid in _uids("4.50", "4.51", "4.53", "4.55", "4.81", "4.91", "4.93", "4.112", "4.203")
     or BY_TRANSFER_SYNTAX[uid].startswith("video/")
 )
 
 # What dicom/decoding.py has a decoder for; here, so that the server need not load the codecs to know.
 DECODABLE = frozenset(
-    f"1.2.840.10008.1.2{suffix}"
-    for suffix in (
-        "",
-        ".1",
-        ".2",
-        ".1.99",
-        ".5",
-        ".8.1",
-        *(f".4.{last}" for last in (50, 51, 57, 70, 80, 81, 90, 91, 201, 202, 203, 110, 111, 112)),
+    (
+        IMPLICIT_VR_LITTLE_ENDIAN,
+        *_uids("1", "2", "1.98", "1.99", "5", "8.1", "4.50", "4.51", "4.53", "4.55", "4.57", "4.70", "4.80"),
+        *_uids("4.81", "4.90", "4.91", "4.92", "4.93", "4.201", "4.202", "4.203", "4.110", "4.111", "4.112"),
     )
 )
 
-# What dicom/transcoding.py can turn decoded pixels into.
-ENCODABLE = frozenset({EXPLICIT_VR_LITTLE_ENDIAN})
+# What dicom/transcoding.py turns decoded pixels into, with the Bits Allocated that suit it (PS3.5 8.2). All
+# of them keep every sample as it is, those too whose transfer syntax allows loss; but for JPEG Baseline.
+_BYTES = frozenset({8})
+_BYTES_AND_WORDS = frozenset({8, 16})
+_SUITED_BITS = {
+    EXPLICIT_VR_LITTLE_ENDIAN: frozenset({1, 8, 16, 32, 64}),
+    "1.2.840.10008.1.2.5": frozenset({8, 16, 32}),
+    JPEG_BASELINE: _BYTES,
+    **dict.fromkeys(_uids("4.57", "4.70", "4.80", "4.81", "4.90", "4.91"), _BYTES_AND_WORDS),
+    **dict.fromkeys(_uids("4.201", "4.202", "4.203", "4.110", "4.112"), _BYTES_AND_WORDS),
+}
+ENCODABLE = frozenset(_SUITED_BITS)
+_UNSIGNED = frozenset(_uids("4.50", "4.110", "4.112"))
 
 
 def pixel_media_type(transfer_syntax_uid: str) -> str:
     """Return the media type of a frame in a transfer syntax."""
     return BY_TRANSFER_SYNTAX.get(transfer_syntax_uid, OCTET_STREAM)
+
+
+def unsuited_pixels(
+    transfer_syntax_uid: str,
+    bits_allocated: int | None,
+    photometric_interpretation: str | None,
+    *,
+    is_signed: bool = False,
+) -> str | None:
+    """Say why such pixels cannot be encoded in a transfer syntax; None if they can."""
+    suited = _SUITED_BITS.get(transfer_syntax_uid)
+    if suited is None:
+        return "there is no encoder"
+    if bits_allocated is not None and bits_allocated not in suited:
+        return f"it does not hold samples of {bits_allocated} bits"
+    if is_signed and transfer_syntax_uid in _UNSIGNED:
+        return "it does not hold signed samples"
+    if transfer_syntax_uid == JPEG_BASELINE and photometric_interpretation == "PALETTE COLOR":
+        return "indices of a palette do not survive a lossy compression"
+    return None
 
 
 @lru_cache(maxsize=256)

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.archive.archive import Archive
-from app.archive.retrieve import open_stored, retrieve_decoded_frames, retrieve_instance
+from app.archive.retrieve import open_stored, retrieve_converted_frames, retrieve_instance
 from app.catalog.holdings import Held
 from app.dicom.frames import Segment, count_frames, frame_segments
 from app.dicom.media_types import EXPLICIT_VR_LITTLE_ENDIAN, OCTET_STREAM
@@ -115,7 +115,7 @@ def stored_frames(archive: Archive, held: Held, numbers: list[int], location: st
 async def decoded_frames(archive: Archive, held: Held, numbers: list[int], location: str) -> list[Part]:
     """Return frames decoded, one a part; raises NotFound for one that is not there."""
     once = sorted(set(numbers))
-    lengths, file = await asyncio.to_thread(retrieve_decoded_frames, archive, held, once)
+    lengths, file = await asyncio.to_thread(retrieve_converted_frames, archive, held, once)
     content_type = f"{OCTET_STREAM}; transfer-syntax={EXPLICIT_VR_LITTLE_ENDIAN}"
     places = {
         number: Segment(end - length, length)

@@ -18,7 +18,7 @@ from pydicom.uid import (
 
 from app.cage import Cage
 from app.dicom.scan import scan
-from app.dicom.transcoding import decode_frames, explicit_vr_little_endian
+from app.dicom.transcoding import transcode, transcode_frames
 from tests.dicom.pixel_tasks import stored, write_jpeg
 from tests.factories import instance_bytes, make_instance, make_pixels
 
@@ -72,7 +72,7 @@ def same(ours, theirs, tolerance=0):
 @pytest.mark.parametrize("name", [name for name in CONFORMING if name not in NOT_DECODABLE])
 def test_specimens_convert(name, cage, tmp_path):
     source = dcmread(SPECIMENS / name)
-    length = cage.run(explicit_vr_little_endian, stored(SPECIMENS / name), str(tmp_path / "out.dcm"))
+    length = cage.run(transcode, stored(SPECIMENS / name), ExplicitVRLittleEndian, str(tmp_path / "out.dcm"))
     assert length == (tmp_path / "out.dcm").stat().st_size
     made = dcmread(tmp_path / "out.dcm")
     assert made.file_meta.TransferSyntaxUID == ExplicitVRLittleEndian
@@ -100,7 +100,7 @@ def test_specimens_convert(name, cage, tmp_path):
 @pytest.mark.parametrize("name", [name for name in CONFORMING if name not in NOT_DECODABLE])
 def test_all_other_attributes_stay(name, cage, tmp_path):
     source = dcmread(SPECIMENS / name)
-    cage.run(explicit_vr_little_endian, stored(SPECIMENS / name), str(tmp_path / "out.dcm"))
+    cage.run(transcode, stored(SPECIMENS / name), ExplicitVRLittleEndian, str(tmp_path / "out.dcm"))
     made = dcmread(tmp_path / "out.dcm")
     for element in source:
         if element.tag.group >= 0x7FE0 or element.tag.element == 0 or element.tag in HEADER:
@@ -118,11 +118,11 @@ def test_frames_decode_to_octets(name, cage, tmp_path):
     if not has_image(source):
         return
     file = stored(SPECIMENS / name)
-    cage.run(explicit_vr_little_endian, file, str(tmp_path / "whole.dcm"))
+    cage.run(transcode, file, ExplicitVRLittleEndian, str(tmp_path / "whole.dcm"))
     whole = dcmread(tmp_path / "whole.dcm")
     frames = int(whole.get("NumberOfFrames", 1) or 1)
     numbers = [frames, 1] if frames > 1 else [1]
-    lengths = cage.run(decode_frames, file, numbers, str(tmp_path / "frames"))
+    lengths = cage.run(transcode_frames, file, numbers, ExplicitVRLittleEndian, str(tmp_path / "frames"))
     octets = (tmp_path / "frames").read_bytes()
     assert sum(lengths) == len(octets)
     samples = whole.pixel_array.reshape(frames, -1)
@@ -136,7 +136,7 @@ def test_frames_decode_to_octets(name, cage, tmp_path):
 def test_lossy_high_throughput_frames_are_near_the_lossless_ones(cage, tmp_path):
     for name in ("htj2k_lossless_rgb", "htj2k_lossy_rgb"):
         file = stored(SPECIMENS / "derived" / f"{name}.dcm")
-        cage.run(explicit_vr_little_endian, file, str(tmp_path / name))
+        cage.run(transcode, file, ExplicitVRLittleEndian, str(tmp_path / name))
     lossless, lossy = (dcmread(tmp_path / f"htj2k_{kind}_rgb") for kind in ("lossless", "lossy"))
     same(lossy.pixel_array, lossless.pixel_array, tolerance=4)
     assert lossy.LossyImageCompression == "01"
@@ -144,7 +144,12 @@ def test_lossy_high_throughput_frames_are_near_the_lossless_ones(cage, tmp_path)
 
 
 def test_deflated_frames_are_the_frames(cage, tmp_path):
-    cage.run(explicit_vr_little_endian, stored(SPECIMENS / "valid/liver_deflate.dcm"), str(tmp_path / "out"))
+    cage.run(
+        transcode,
+        stored(SPECIMENS / "valid/liver_deflate.dcm"),
+        ExplicitVRLittleEndian,
+        str(tmp_path / "out"),
+    )
     one = dcmread(SPECIMENS / "valid/liver_1frame.dcm")
     assert (dcmread(tmp_path / "out").pixel_array[0] == one.pixel_array).all()
 
@@ -165,7 +170,7 @@ def test_colours_of_a_photograph_are_right(photometric, subsampling, keep_rgb, a
     Image.fromarray(pixels).save(out, "JPEG", quality=98, subsampling=subsampling, keep_rgb=keep_rgb)
     instance = make_instance(rows=64, columns=96, jpeg=True, PhotometricInterpretation=photometric)
     write_jpeg(tmp_path / "in.dcm", instance, out.getvalue())
-    cage.run(explicit_vr_little_endian, stored(tmp_path / "in.dcm"), str(tmp_path / "out.dcm"))
+    cage.run(transcode, stored(tmp_path / "in.dcm"), ExplicitVRLittleEndian, str(tmp_path / "out.dcm"))
     made = dcmread(tmp_path / "out.dcm")
     same(made.pixel_array, np.asarray(Image.open(out).convert("RGB")), tolerance=0)
     same(made.pixel_array[20:40, 30:60], pixels[20:40, 30:60], tolerance=3)
@@ -188,7 +193,7 @@ def test_every_native_encoding_gives_the_same_words(syntax, cage, tmp_path):
         implicit_vr=syntax == ImplicitVRLittleEndian,
         little_endian=syntax != ExplicitVRBigEndian,
     )
-    cage.run(explicit_vr_little_endian, stored(tmp_path / "in.dcm"), str(tmp_path / "out.dcm"))
+    cage.run(transcode, stored(tmp_path / "in.dcm"), ExplicitVRLittleEndian, str(tmp_path / "out.dcm"))
     made, original = dcmread(tmp_path / "out.dcm"), dcmread(SPECIMENS / "valid/CT_small.dcm")
     assert made[0x60003000].value == b"\x01\x02\x03\x04"
     assert made.RedPaletteColorLookupTableData == b"\x11\x22\x33\x44"
@@ -201,7 +206,7 @@ def test_a_file_that_needs_a_prefix_converts_too(cage, tmp_path):
     (tmp_path / "bare").write_bytes(content[132:])
     file = stored(tmp_path / "bare")
     assert file.prefix
-    cage.run(explicit_vr_little_endian, file, str(tmp_path / "out"))
+    cage.run(transcode, file, ExplicitVRLittleEndian, str(tmp_path / "out"))
     assert (dcmread(tmp_path / "out").pixel_array == dcmread_bytes(content).pixel_array).all()
 
 

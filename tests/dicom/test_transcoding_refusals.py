@@ -9,7 +9,7 @@ from pydicom.uid import ExplicitVRLittleEndian, JPEG2000Lossless
 
 from app.cage import Cage
 from app.dicom.dicom_file import DicomFile
-from app.dicom.transcoding import decode_frames, explicit_vr_little_endian
+from app.dicom.transcoding import transcode, transcode_frames
 from app.errors import ArchiveError, CagedFailure, InstanceUnavailable, NotConvertible, NotFound, Unreadable
 from tests.dicom.pixel_tasks import peak_memory_bytes, stored, write_jpeg
 from tests.factories import instance_bytes, make_instance, make_jpeg
@@ -44,7 +44,7 @@ def test_a_frame_that_claims_to_be_huge_is_not_decoded(says, tmp_path):
     instance = small_header(*says)
     instance.file_meta.TransferSyntaxUID = JPEG2000Lossless
     write_jpeg(tmp_path / "bomb.dcm", instance, j2k_bomb(60000, 60000))
-    for task in (explicit_vr_little_endian, decode_some):
+    for task in (convert, convert_some):
         with pytest.raises((NotConvertible, CagedFailure)):
             cage.run(task, stored(tmp_path / "bomb.dcm"), str(tmp_path / "out"))
     assert cage.run(peak_memory_bytes) < before + 128 * 2**20
@@ -57,8 +57,12 @@ def small_header(rows, columns):
     return instance
 
 
-def decode_some(file, target):
-    return decode_frames(file, [1], target)
+def convert(file, target):
+    return transcode(file, ExplicitVRLittleEndian, target)
+
+
+def convert_some(file, target):
+    return transcode_frames(file, [1], ExplicitVRLittleEndian, target)
 
 
 def test_a_deflated_bomb_is_refused(tmp_path):
@@ -78,7 +82,7 @@ def test_a_deflated_bomb_is_refused(tmp_path):
     (tmp_path / "bomb.dcm").write_bytes(meta + data + packer.flush())
     file = DicomFile(str(tmp_path / "bomb.dcm"), "1.2.840.10008.1.2.1.99")
     with pytest.raises(Unreadable, match="grows"):
-        cage.run(explicit_vr_little_endian, file, str(tmp_path / "out"))
+        cage.run(transcode, file, ExplicitVRLittleEndian, str(tmp_path / "out"))
     assert cage.run(peak_memory_bytes) < before + 64 * 2**20
     cage.close()
 
@@ -101,11 +105,11 @@ def test_a_frame_and_its_data_set_must_agree(attributes, sentence, cage, tmp_pat
         setattr(instance, keyword, value)
     write_jpeg(tmp_path / "in.dcm", instance, make_jpeg())
     if sentence is None:  # the catalogue counted the frames
-        cage.run(explicit_vr_little_endian, stored(tmp_path / "in.dcm"), str(tmp_path / "out"))
+        cage.run(transcode, stored(tmp_path / "in.dcm"), ExplicitVRLittleEndian, str(tmp_path / "out"))
         assert dcmread(tmp_path / "out").NumberOfFrames == 1
         return
     with pytest.raises(NotConvertible, match=sentence):
-        cage.run(explicit_vr_little_endian, stored(tmp_path / "in.dcm"), str(tmp_path / "out"))
+        cage.run(transcode, stored(tmp_path / "in.dcm"), ExplicitVRLittleEndian, str(tmp_path / "out"))
 
 
 def test_what_cannot_be_decoded_says_so(cage, tmp_path):
@@ -113,7 +117,7 @@ def test_what_cannot_be_decoded_says_so(cage, tmp_path):
     instance.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.4.100"
     write_jpeg(tmp_path / "in.dcm", instance, b"\x00\x00\x01\xb3")
     with pytest.raises(NotConvertible, match=r"1\.2\.840\.10008\.1\.2\.4\.100 cannot be decoded"):
-        cage.run(explicit_vr_little_endian, stored(tmp_path / "in.dcm"), str(tmp_path / "out"))
+        cage.run(transcode, stored(tmp_path / "in.dcm"), ExplicitVRLittleEndian, str(tmp_path / "out"))
 
 
 def test_more_pixels_than_the_budget_are_refused_before_decoding(cage, tmp_path):
@@ -121,10 +125,10 @@ def test_more_pixels_than_the_budget_are_refused_before_decoding(cage, tmp_path)
     instance.Rows = instance.Columns = 9000
     (tmp_path / "in.dcm").write_bytes(instance_bytes(instance))
     with pytest.raises(NotConvertible, match="the instance would be 463 MiB; 256 MiB are allowed"):
-        cage.run(explicit_vr_little_endian, stored(tmp_path / "in.dcm"), str(tmp_path / "out"))
+        cage.run(transcode, stored(tmp_path / "in.dcm"), ExplicitVRLittleEndian, str(tmp_path / "out"))
     instance.Rows = instance.Columns = 20000
     (tmp_path / "in.dcm").write_bytes(instance_bytes(instance))
-    for task in (explicit_vr_little_endian, decode_some):
+    for task in (convert, convert_some):
         with pytest.raises(NotConvertible, match="One frame would decode to 1144 MiB; 256 MiB are allowed"):
             cage.run(task, stored(tmp_path / "in.dcm"), str(tmp_path / "out"))
 
@@ -132,20 +136,24 @@ def test_more_pixels_than_the_budget_are_refused_before_decoding(cage, tmp_path)
 def test_a_frame_that_is_not_there_is_not_found(cage, tmp_path):
     with pytest.raises(NotFound, match="no frame 7; the instance has 6"):
         cage.run(
-            decode_frames, stored(SPECIMENS / "derived/derm_multiframe_jpeg.dcm"), [7], str(tmp_path / "out")
+            transcode_frames,
+            stored(SPECIMENS / "derived/derm_multiframe_jpeg.dcm"),
+            [7],
+            ExplicitVRLittleEndian,
+            str(tmp_path / "out"),
         )
 
 
 def test_a_file_that_went_away_is_unavailable(cage, tmp_path):
     file = DicomFile(str(tmp_path / "gone.dcm"), ExplicitVRLittleEndian)
     with pytest.raises(InstanceUnavailable) as caught:
-        cage.run(explicit_vr_little_endian, file, str(tmp_path / "out"))
+        cage.run(transcode, file, ExplicitVRLittleEndian, str(tmp_path / "out"))
     assert "gone" not in str(caught.value)
 
 
 def test_a_file_that_ends_without_the_last_delimiter_converts(cage, tmp_path):
     path = SPECIMENS / "invalid/emri_small_jpeg_2k_lossless_too_short.dcm"
-    cage.run(explicit_vr_little_endian, stored(path), str(tmp_path / "out"))
+    cage.run(transcode, stored(path), ExplicitVRLittleEndian, str(tmp_path / "out"))
     whole = dcmread(SPECIMENS / "valid/emri_small_jpeg_2k_lossless.dcm")
     assert (
         dcmread(tmp_path / "out").pixel_array == whole.pixel_array[: dcmread(tmp_path / "out").NumberOfFrames]
@@ -159,7 +167,7 @@ def test_broken_specimens_end_in_a_file_or_a_sentence(path, cage, tmp_path):
     except ArchiveError:
         return
     try:
-        cage.run(explicit_vr_little_endian, file, str(tmp_path / "out"))
+        cage.run(transcode, file, ExplicitVRLittleEndian, str(tmp_path / "out"))
     except ArchiveError:
         return
     assert dcmread(tmp_path / "out").file_meta.TransferSyntaxUID == ExplicitVRLittleEndian
