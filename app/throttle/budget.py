@@ -13,9 +13,9 @@ from typing import Literal, NamedTuple
 
 from app.errors import SettingsError
 from app.settings import Settings
-from app.throttle import leases
 from app.throttle.bucket import Bucket, Draw, seconds_until, whole_seconds
 from app.throttle.clients import Client
+from app.throttle.leases import BYTES, Lease, Leases, draw_ahead, draw_bytes_ahead
 from app.throttle.mmap_store import MmapStore
 from app.throttle.policy import ROUTE_KINDS, Allowance, Policy, RouteKind, load_policy
 from app.throttle.stores import BucketStore, MemoryStore
@@ -43,6 +43,16 @@ class Account(NamedTuple):
     shared: Line
     queued: tuple[Draw, ...]  # admission that may wait
     at_once: tuple[Draw, ...]  # admission that may not
+    ahead: tuple[Draw, ...]  # admission of many; empty where the client never has plenty
+    lease: Lease
+
+
+class Route(NamedTuple):
+    """The bucket of one client and a kind of costly route."""
+
+    line: Line
+    one: tuple[Draw, ...]
+    ahead: tuple[Draw, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +89,10 @@ class Budget:
     ) -> None:
         self.policy = policy
         self._store, self._clock = store, clock
-        self._leases = leases.Leases()
+        self._leases = Leases()
         self._shared = self._line(SHARED_NAME, "content-bytes", "", policy.shared.bytes, 1.0, pinned=True)
         self.account: Callable[[Client], Account] = lru_cache(REMEMBERED_ACCOUNTS)(self._open_account)
-        self._route_line: Callable[[Client, RouteKind], Line] = lru_cache(REMEMBERED_ACCOUNTS)(
-            self._open_route
-        )
+        self._route: Callable[[Client, RouteKind], Route] = lru_cache(REMEMBERED_ACCOUNTS)(self._open_route)
 
     def admit(self, account: Account, *, may_wait: bool = True, cheap: bool = False) -> float | Refusal:
         """Count one request; return how long it must wait before it is served, or why it may not be.
@@ -92,7 +100,7 @@ class Budget:
         A `cheap` one may be served while the byte buckets are empty. Waiting is by turn: each request that
         waits has its place already, whichever process it is in.
         """
-        if not cheap and self._leases.spend(account.client.key, 1, 0):
+        if not cheap and self._leases.spend(account.lease, 1, 0):
             return 0.0
         draws = account.queued if may_wait else account.at_once
         if cheap:
@@ -112,26 +120,34 @@ class Budget:
 
     def admit_route(self, account: Account, kind: RouteKind) -> float | Refusal:
         """Count one request to a costly route; return its wait, or the refusal."""
-        line = self._route_line(account.client, kind)
-        rate = line.bucket.per_second
-        least = 1 - rate * self.policy.hold.longest_s
-        granted, [balance] = self._store.take((Draw(line.bucket, 1, least),), self._clock())
-        return seconds_until(balance, 0, rate) if granted else self.route_refusal(account, kind)
+        if self.is_leased(account, kind):
+            return 0.0
+        route = self._route(account.client, kind)
+        granted, balances = self._store.take(route.one, self._clock())
+        if not granted:
+            return self.route_refusal(account, kind)
+        if self._takes(route.ahead, balances):
+            self._leases.add_route(account.lease, kind, int(route.ahead[0].amount))
+        return seconds_until(balances[0], 0, route.line.bucket.per_second)
+
+    def is_leased(self, account: Account, kind: RouteKind) -> bool:
+        """Count one request to a costly route if it was charged ahead; say whether."""
+        return self._leases.spend_route(account.lease, kind)
 
     def route_refusal(self, account: Account, kind: RouteKind) -> Refusal:
         """Return the refusal of a request to a costly route, as of now."""
-        line = self._route_line(account.client, kind)
+        line = self._route(account.client, kind).line
         [balance] = self._store.peek((line.bucket,), self._clock())
         return Refusal((line,), seconds_until(balance, 1, line.bucket.per_second), is_shared=False)
 
     def withdraw(self, account: Account, kind: RouteKind | None = None) -> None:
         """Give back the place in a queue of a client that left before its turn."""
-        line = self._route_line(account.client, kind) if kind else account.requests
+        line = self._route(account.client, kind).line if kind else account.requests
         self._take(Draw(line.bucket, -1, -math.inf))
 
     def spend(self, account: Account, size: int) -> bool:
         """Charge bytes about to be sent, if both balances cover them all."""
-        if self._leases.spend(account.client.key, 0, size):
+        if self._leases.spend(account.lease, 0, size):
             return True
         draws = (Draw(account.content.bucket, size, size), Draw(account.shared.bucket, size, size))
         return self._store.take(draws, self._clock())[0]
@@ -150,7 +166,7 @@ class Budget:
 
     def standing(self, account: Account) -> list[Standing]:
         """Return how the caller's own buckets stand; nobody else's, and not the shared one."""
-        routes = [self._route_line(account.client, kind) for kind in ROUTE_KINDS]
+        routes = [self._route(account.client, kind).line for kind in ROUTE_KINDS]
         lines = [account.requests, account.content, *routes]
         balances = self._store.peek([line.bucket for line in lines], self._clock())
         return [_standing(line, balance) for line, balance in zip(lines, balances, strict=True)]
@@ -165,13 +181,13 @@ class Budget:
 
     def _take_lease(self, account: Account, balances: Sequence[float]) -> None:
         """Take ahead for the next requests of a client that is far from every limit."""
-        wanted = (leases.REQUESTS, leases.BYTES, leases.BYTES)
-        buckets = (account.requests.bucket, account.content.bucket, account.shared.bucket)
-        if any(held < leases.PLENTY * size for held, size in zip(balances, wanted, strict=True)):
-            return
-        draws = [Draw(bucket, size, size) for bucket, size in zip(buckets, wanted, strict=True)]
-        if self._store.take(draws, self._clock())[0]:
-            self._leases.add(account.client.key)
+        if self._takes(account.ahead, balances):
+            self._leases.add(account.lease, int(account.ahead[0].amount), BYTES)
+
+    def _takes(self, ahead: Sequence[Draw], balances: Sequence[float]) -> bool:
+        if not ahead or any(held < draw.least for held, draw in zip(balances, ahead, strict=True)):
+            return False
+        return self._store.take(ahead, self._clock())[0]
 
     def _take(self, *draws: Draw) -> list[float]:
         return self._store.take(draws, self._clock())[1]
@@ -206,12 +222,26 @@ class Budget:
                 Draw(self._shared.bucket, 0, 1),
             )
 
-        queued = admission(self.policy.hold.longest_s)
-        return Account(client, requests, content, self._shared, queued, admission(0))
+        first = draw_ahead(requests.bucket)
+        rest = (draw_bytes_ahead(content.bucket), draw_bytes_ahead(self._shared.bucket))
+        return Account(
+            client,
+            requests,
+            content,
+            self._shared,
+            queued=admission(self.policy.hold.longest_s),
+            at_once=admission(0),
+            ahead=(first, *rest) if first else (),
+            lease=Lease(),
+        )
 
-    def _open_route(self, client: Client, kind: RouteKind) -> Line:
+    def _open_route(self, client: Client, kind: RouteKind) -> Route:
         name, allowance = f"{kind}-requests", self.policy.route(kind)
-        return self._line(name, "requests", client.key, allowance, self._factor(client))
+        line = self._line(name, "requests", client.key, allowance, self._factor(client))
+        # A place in the queue is a debt; the longest wait bounds it.
+        least = 1 - line.bucket.per_second * self.policy.hold.longest_s
+        ahead = draw_ahead(line.bucket)
+        return Route(line, (Draw(line.bucket, 1, least),), (ahead,) if ahead else ())
 
     def _factor(self, client: Client) -> float:
         return self.policy.token.factor if client.has_token else 1.0

@@ -7,7 +7,6 @@ back-pressure holds.
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
@@ -30,7 +29,21 @@ class ClientGone(ConnectionResetError):
 
 
 class Exchange:
-    """The budget's view of one request; the layers outside read its figures for logs and metrics."""
+    """The budget's view of one request; the layers outside read its figures for logs and metrics.
+
+    One is made for every request: what begins the same for all stands in the class.
+    """
+
+    bytes_charged = 0
+    waited_s = 0.0
+    refused: Refusal | None = None
+    is_gone = False  # the client left before the answer was complete
+    _header_bytes = 0
+    _unlooked_bytes = 0
+    _is_complete = False
+    _is_reading = False
+    _watch: asyncio.Task[None] | None = None
+    _kept: tuple[Message, ...] = ()  # read, and not yet asked for by the application
 
     def __init__(
         self,
@@ -44,18 +57,8 @@ class Exchange:
         is_head: bool,
     ) -> None:
         self.account = account
-        self.bytes_charged = 0
-        self.waited_s = 0.0
-        self.refused: Refusal | None = None
-        self.is_gone = False  # the client left before the answer was complete
         self._budget, self._receive, self._send, self._sleep = budget, receive, send, sleep
         self._is_cheap, self._has_body = is_cheap, not is_head
-        self._header_bytes = 0
-        self._unlooked_bytes = 0
-        self._is_complete = False
-        self._is_reading = False
-        self._kept: deque[Message] = deque()
-        self._watch: asyncio.Task[None] | None = None
 
     async def receive(self) -> Message:
         """Receive, for the application."""
@@ -63,8 +66,10 @@ class Exchange:
             await asyncio.wait({self._watch})
             self._watch.result()
         if self._kept:
-            is_last = self._kept[0]["type"] == "http.disconnect"
-            return self._kept[0] if is_last else self._kept.popleft()
+            first = self._kept[0]
+            if first["type"] != "http.disconnect":
+                self._kept = self._kept[1:]
+            return first
         self._is_reading = True
         try:
             message = await self._receive()
@@ -73,21 +78,31 @@ class Exchange:
         self._note(message)
         return message
 
-    async def send(self, message: Message) -> None:
-        """Send, for the application; raises ClientGone when nobody listens any more."""
+    def send(self, message: Message) -> Awaitable[None]:
+        """Send, for the application; raises ClientGone when nobody listens any more.
+
+        An ordinary answer is charged here, and handed on without a coroutine of our own.
+        """
         if self.is_gone:
             raise ClientGone("the client has gone")
-        if message["type"] == "http.response.body":
-            await self._send_body(message)
-            return
-        if message["type"] == "http.response.start":
+        kind = message["type"]
+        if kind == "http.response.body":
+            more = message.get("more_body", False)
+            size = self._charge(message)
+            if size < 0:
+                return self._send_paced(message["body"], more=more)
+            self.bytes_charged += size
+            self._is_complete = not more
+            return self._send_piece(message, size) if more else self._send(message)
+        if kind == "http.response.start":
             # Charged together with the first piece of the body.
-            headers = message.get("headers", ())
-            self._header_bytes = STATUS_LINE_BYTES + sum(
-                [len(name) + len(value) + 4 for name, value in headers]
-            )
-            self._has_body = self._has_body and message["status"] not in BODILESS
-        await self._send(message)
+            size = STATUS_LINE_BYTES
+            for name, value in message.get("headers", ()):
+                size += len(name) + len(value) + 4
+            self._header_bytes = size
+            if message["status"] in BODILESS:
+                self._has_body = False
+        return self._send(message)
 
     async def wait(self, seconds: float) -> None:
         """Wait, in steps, and notice a client that leaves meanwhile: then raise ClientGone."""
@@ -100,7 +115,11 @@ class Exchange:
                 raise ClientGone("the client has gone")
 
     def finish(self) -> None:
-        """End the watch over the mailbox."""
+        """End the watch over the mailbox, and let go of the connection.
+
+        It leads back here through the scope: every request would be left to the collector of cycles.
+        """
+        del self._receive, self._send
         if self._watch is None:
             return
         if not self._watch.done():
@@ -108,27 +127,27 @@ class Exchange:
         elif not self._watch.cancelled():
             self._watch.exception()  # retrieved: the application had no use for it
 
-    async def _send_body(self, message: Message) -> None:
-        body = message.get("body", b"") if self._has_body else b""
-        size, self._header_bytes = len(body) + self._header_bytes, 0
-        more = message.get("more_body", False)
-        if not body or self._is_cheap:
+    def _charge(self, message: Message) -> int:
+        """Charge a piece of the body and its head; return how many bytes, -1 when it must be paced."""
+        body_size = len(message.get("body", b"")) if self._has_body else 0
+        size = body_size + self._header_bytes
+        if not body_size or self._is_cheap:
             if size:
                 self._budget.owe(self.account, size)
         elif not self._budget.spend(self.account, size):
-            await self._send_paced(body, size - len(body), more=more)
-            return
-        self.bytes_charged += size
-        self._is_complete = not more
-        await self._send(message)
-        if more:
-            await self._look_around(size)
+            return -1
+        self._header_bytes = 0
+        return size
 
-    async def _send_paced(self, body: bytes, header_bytes: int, *, more: bool) -> None:
+    async def _send_piece(self, message: Message, size: int) -> None:
+        await self._send(message)
+        await self._look_around(size)
+
+    async def _send_paced(self, body: bytes, *, more: bool) -> None:
         """Send slice by slice, each when it is paid for."""
         for offset in range(0, len(body), SLICE_BYTES):
             piece = body[offset : offset + SLICE_BYTES]
-            size, header_bytes = len(piece) + header_bytes, 0
+            size, self._header_bytes = len(piece) + self._header_bytes, 0
             wait_s = self._budget.owe(self.account, size)
             if wait_s:
                 try:
@@ -175,7 +194,7 @@ class Exchange:
         while not has_more and not self.is_gone:
             message = await self._receive()
             self._note(message)
-            self._kept.append(message)
+            self._kept += (message,)
             has_more = message.get("more_body", False)
             if message["type"] == "http.disconnect":
                 return

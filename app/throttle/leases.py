@@ -5,47 +5,82 @@ counted exactly, and nobody ever sends what was not charged before. What a proce
 the client; at that distance from the limit it does not notice.
 """
 
-from dataclasses import dataclass
 from threading import Lock
 
-REQUESTS = 16
+from app.throttle.bucket import Bucket, Draw
+
+REQUESTS = 64  # at most
 BYTES = 256 * 1024
 PLENTY = 64  # leases that a bucket must hold before one is taken from it
 MOST_CLIENTS = 256  # at a time, so that no more than 64 MiB were charged and may still go out
 
 
-@dataclass(slots=True)
 class Lease:
-    """What is left of one client's lease."""
+    """What is left of what one client's requests are served from; an empty one is nothing taken."""
 
-    requests: int = 0
-    bytes: int = 0
+    __slots__ = ("bytes", "requests", "routes")
+
+    def __init__(self) -> None:
+        self.requests = 0
+        self.bytes = 0
+        self.routes: dict[str, int] = {}  # requests left, by kind of route
 
 
 class Leases:
-    """The leases of a process, by client; safe to use from several threads."""
+    """The leases of a process; safe to use from several threads."""
 
     def __init__(self) -> None:
-        self._leases: dict[str, Lease] = {}
+        self._taken: dict[Lease, None] = {}  # in the order they were first taken
         self._lock = Lock()
 
-    def spend(self, client: str, requests: int, size: int) -> bool:
+    def spend(self, lease: Lease, requests: int, size: int) -> bool:
         """Spend from a client's lease, all or nothing; a request needs bytes left to be answered with."""
-        lease = self._leases.get(client)
-        if lease is None:
-            return False
         with self._lock:
-            if lease.requests < requests or lease.bytes < max(size, 1):
+            if lease.requests < requests or lease.bytes < (size or 1):
                 return False
             lease.requests -= requests
             lease.bytes -= size
             return True
 
-    def add(self, client: str) -> None:
-        """Give a client a lease that was just charged."""
+    def spend_route(self, lease: Lease, kind: str) -> bool:
+        """Spend one request to a kind of route."""
         with self._lock:
-            if client not in self._leases and len(self._leases) >= MOST_CLIENTS:
-                del self._leases[next(iter(self._leases))]
-            lease = self._leases.setdefault(client, Lease())
-            lease.requests += REQUESTS
-            lease.bytes += BYTES
+            left = lease.routes.get(kind)
+            if not left:
+                return False
+            lease.routes[kind] = left - 1
+            return True
+
+    def add(self, lease: Lease, requests: int, size: int) -> None:
+        """Give a client what was just charged."""
+        with self._lock:
+            self._hold(lease)
+            lease.requests += requests
+            lease.bytes += size
+
+    def add_route(self, lease: Lease, kind: str, requests: int) -> None:
+        """Give a client requests to a kind of route that were just charged."""
+        with self._lock:
+            self._hold(lease)
+            lease.routes[kind] = lease.routes.get(kind, 0) + requests
+
+    def _hold(self, lease: Lease) -> None:
+        if lease in self._taken:
+            return
+        if len(self._taken) >= MOST_CLIENTS:
+            oldest = next(iter(self._taken))
+            del self._taken[oldest]
+            oldest.requests = oldest.bytes = 0
+            oldest.routes.clear()
+        self._taken[lease] = None
+
+
+def draw_ahead(bucket: Bucket) -> Draw | None:
+    """Return the draw of a lease of requests, None from a bucket too shallow to hold plenty of them."""
+    requests = min(REQUESTS, int(bucket.burst / (2 * PLENTY)))
+    return Draw(bucket, requests, PLENTY * requests) if requests > 1 else None
+
+
+def draw_bytes_ahead(bucket: Bucket) -> Draw:
+    """Return the draw of a lease of bytes."""
+    return Draw(bucket, BYTES, PLENTY * BYTES)

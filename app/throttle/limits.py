@@ -166,12 +166,17 @@ class RouteLimits:
             await self._wait(request, kind, admission)
 
     def _ask(self, endpoint: Endpoint, kind: RouteKind) -> Endpoint:
+        assert self._budget is not None
+        is_leased = self._budget.is_leased
+
         @functools.wraps(endpoint)
         async def in_turn(request: Request) -> Any:  # noqa: ANN401 - whatever the endpoint has
-            try:
-                await self.admit(request, kind)
-            except RouteRefused as error:
-                return self._refused(request, error.refusal)
+            record = request.scope.get(RECORD)
+            if not (isinstance(record, Exchange) and is_leased(record.account, kind)):
+                try:
+                    await self.admit(request, kind)
+                except RouteRefused as error:
+                    return self._refused(request, error.refusal)
             return await endpoint(request)
 
         return in_turn

@@ -37,6 +37,7 @@ class Throttle:
         self._app, self._budget, self._clients = app, budget, clients
         self._cheap_paths, self._sleep = frozenset(cheap_paths), sleep
         self._held: Counter[str] = Counter()  # requests waiting in this process, by client
+        self._most_held = budget.policy.hold.requests_per_client
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Admit, hold or refuse one request, and charge what it sends."""
@@ -55,9 +56,10 @@ class Throttle:
             is_head=scope["method"] == "HEAD",
         )
         scope[RECORD] = exchange
-        if "extensions" in scope and not BYPASSES.isdisjoint(scope["extensions"]):
-            scope["extensions"] = {k: v for k, v in scope["extensions"].items() if k not in BYPASSES}
-        may_wait = self._held[account.client.key] < self._budget.policy.hold.requests_per_client
+        extensions = scope.get("extensions")
+        if extensions and not BYPASSES.isdisjoint(extensions):
+            scope["extensions"] = {k: v for k, v in extensions.items() if k not in BYPASSES}
+        may_wait = self._held.get(account.client.key, 0) < self._most_held
         admission = self._budget.admit(account, may_wait=may_wait, cheap=is_cheap)
         if isinstance(admission, Refusal):
             await self._refuse(exchange, admission, send)
