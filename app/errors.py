@@ -2,11 +2,13 @@
 
     ArchiveError
     ├── InvalidQuery            the question itself is wrong
+    ├── SearchTooBroad          looking for it takes longer than is allowed
     ├── NotFound                no such study, series, instance or frame
     │   └── Gone                it was held, and is withdrawn
     ├── Unreadable              the bytes are not DICOM that we can understand
     ├── Unaddressable           DICOM, but its UIDs cannot name it
     ├── DuplicateInstance       the SOP Instance UID is taken by other bytes
+    ├── DuplicateTransaction    the Transaction UID names another request already
     ├── NotImportable           an image or its metadata lacks what publishing it needs
     ├── NotConvertible          held, but not available in the form asked for
     ├── CagedFailure            reading or decoding it crashed or ran out of its allowance
@@ -28,6 +30,10 @@ class InvalidQuery(ArchiveError):
     """The question itself is wrong."""
 
 
+class SearchTooBroad(ArchiveError):
+    """Looking for it takes longer than one search may."""
+
+
 class NotFound(ArchiveError):
     """No such study, series, instance or frame."""
 
@@ -46,6 +52,10 @@ class Unaddressable(ArchiveError):
 
 class DuplicateInstance(ArchiveError):
     """The SOP Instance UID is taken by other bytes; the first are kept."""
+
+
+class DuplicateTransaction(ArchiveError):
+    """The Transaction UID names another request already."""
 
 
 class NotImportable(ArchiveError):

@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from app.archive.archive import Archive
+from app.archive.commitment import Commitments
 from app.archive.render import Thumbnails
 from app.errors import ArchiveError
 from app.observability.logging import configure_logging, request_log_writer
@@ -41,11 +42,13 @@ def create_app(settings: Settings) -> ASGIApp:
     """
     archive = Archive.open(settings)
     budget = open_budget(settings) if settings.throttle == "on" else None
-    app = _application(archive, budget)
+    commitments = Commitments(archive)
+    app = _application(archive, commitments, budget)
     app.state.archive, app.state.budget = archive, budget
     app.state.clients = Clients(settings.trusted_proxies)
     app.state.limits = RouteLimits(budget, app.state.clients)
     app.state.metrics = Metrics()
+    app.state.commitments = commitments
     app.state.thumbnails = Thumbnails(archive.thumbnails_dir, archive.cage, settings.thumbnails_max_bytes)
     _add_routes(app, app.state.limits)
     _add_error_handlers(app, app.state.limits)
@@ -59,12 +62,13 @@ def create_app(settings: Settings) -> ASGIApp:
     return RequestLog(served, app.state.metrics, request_log_writer(settings.log_level))
 
 
-def _application(archive: Archive, budget: Budget | None) -> FastAPI:
+def _application(archive: Archive, commitments: Commitments, budget: Budget | None) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         try:
             yield
         finally:
+            commitments.close()
             archive.close()
             if budget is not None:
                 budget.close()

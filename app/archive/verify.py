@@ -74,7 +74,7 @@ def _check_file(archive: Archive, file: CataloguedFile, report: VerifyReport, *,
                 report.missing_or_changed.append(f"{name}: {opened.size} bytes, {file.size} were stored.")
             elif contents:
                 report.bytes_hashed += file.size
-                if _sha256(opened) != file.sha256:
+                if content_digest(opened) != file.sha256:
                     report.torn.append(f"{name}: the content is not what was stored, its SHA-256 differs.")
     except InstanceUnavailable as error:
         report.missing_or_changed.append(f"{name}: {error}")
@@ -86,7 +86,8 @@ def _opened(archive: Archive, file: CataloguedFile) -> StoredFile:
     return open_in_place(file.folder, file.name, file.size, file.mtime_ns)
 
 
-def _sha256(opened: StoredFile) -> bytes:
+def content_digest(opened: StoredFile) -> bytes:
+    """Return the SHA-256 of what a file holds now."""
     digest = hashlib.sha256()
     for offset in range(0, opened.size, _READ_BYTES):
         digest.update(opened.read(offset, min(_READ_BYTES, opened.size - offset)))

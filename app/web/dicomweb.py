@@ -12,7 +12,7 @@ from starlette.types import Scope
 
 from app.throttle.limits import RouteLimits
 from app.throttle.policy import RouteKind
-from app.web import bulk_data, changes, frames, metadata, qido, rendered, stow, wado, withdraw
+from app.web import bulk_data, changes, commitment, frames, metadata, qido, rendered, stow, wado, withdraw
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 READ = ("GET", "HEAD")
@@ -68,6 +68,8 @@ RESOURCES: tuple[Resource, ...] = (
     Resource("/changes", READ, changes.follow_changes, "search"),
     Resource("/studies", ("POST",), stow.store_instances, "store"),
     Resource(STUDY, ("POST",), stow.store_instances, "store"),
+    Resource("/commitment-requests/{transaction}", ("POST",), commitment.request_storage_commitment, "store"),
+    Resource("/commitment-requests/{transaction}", READ, commitment.check_storage_commitment, "cheap"),
     Resource(STUDY, ("DELETE",), withdraw.withdraw_instances, "store"),
     Resource(SERIES, ("DELETE",), withdraw.withdraw_instances, "store"),
     Resource(INSTANCE, ("DELETE",), withdraw.withdraw_instances, "store"),

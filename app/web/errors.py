@@ -12,6 +12,7 @@ from app.errors import (
     CagedFailure,
     CatalogUnavailable,
     DuplicateInstance,
+    DuplicateTransaction,
     Gone,
     InstanceUnavailable,
     InvalidQuery,
@@ -30,6 +31,7 @@ STATUS: dict[type[ArchiveError], HTTPStatus] = {
     Unreadable: HTTPStatus.CONFLICT,
     Unaddressable: HTTPStatus.CONFLICT,
     DuplicateInstance: HTTPStatus.CONFLICT,
+    DuplicateTransaction: HTTPStatus.CONFLICT,
     # What is held cannot be had in this form; another form is there to ask for.
     NotConvertible: HTTPStatus.NOT_ACCEPTABLE,
     CagedFailure: HTTPStatus.NOT_ACCEPTABLE,
