@@ -13,7 +13,7 @@ from starlette.types import ASGIApp
 
 from app.archive.archive import Archive
 from app.archive.commitment import Commitments
-from app.archive.render import Thumbnails
+from app.archive.thumbnails import Thumbnails
 from app.errors import ArchiveError
 from app.observability.logging import configure_logging, request_log_writer
 from app.observability.metrics import Metrics

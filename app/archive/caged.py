@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from app.dicom.dicom_file import DicomFile
+from app.dicom.rendering_options import Rendering
 
 
 def transcode(file: DicomFile, transfer_syntax_uid: str, target_path: str) -> int:
@@ -19,3 +20,40 @@ def transcode_frames(
     from app.dicom import transcoding  # noqa: PLC0415 see above
 
     return transcoding.transcode_frames(file, numbers, transfer_syntax_uid, target_path)
+
+
+def render(file: DicomFile, numbers: Sequence[int], rendering: Rendering) -> bytes:
+    """Make a picture of frames; see dicom/rendering.py."""
+    from app.dicom import rendering as pictures  # noqa: PLC0415 see above
+
+    return pictures.render(file, numbers, rendering)
+
+
+def thumbnail(file: DicomFile, number: int, width: int, height: int, media_type: str) -> bytes:
+    """Make a thumbnail; see dicom/rendering.py."""
+    from app.dicom import rendering as pictures  # noqa: PLC0415 see above
+
+    return pictures.thumbnail(file, number, width, height, media_type)
+
+
+def placeholder(label: str, width: int, height: int, media_type: str) -> bytes:
+    """Make the picture that stands for what has none; see dicom/rendering.py."""
+    from app.dicom import rendering as pictures  # noqa: PLC0415 see above
+
+    return pictures.placeholder(label, width, height, media_type)
+
+
+def render_presented(
+    state: DicomFile, image: DicomFile, sop_instance_uid: str, number: int, rendering: Rendering
+) -> bytes:
+    """Return a frame as a presentation state has it; see dicom/presented.py."""
+    from app.dicom import presented  # noqa: PLC0415 see above
+
+    return presented.render_presented(state, image, sop_instance_uid, number, rendering)
+
+
+def report_text(file: DicomFile, media_type: str) -> bytes:
+    """Return a structured report as text; see dicom/report_text.py."""
+    from app.dicom import report_text as reports  # noqa: PLC0415 see above
+
+    return reports.report_text(file, media_type)

@@ -1,109 +1,164 @@
-"""A frame as a picture for people: 8 bits, window or palette applied, scaled (PS3.18 8.3.5.1, 8.7.4).
+"""Frames as pictures for people: 8 bits, window or palette applied, scaled (PS3.18 8.3.5.1, 8.7.4).
 
 All of this runs inside the cage.
 """
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, ImageCms
+from PIL import Image
 from pydicom.dataset import Dataset
 
+from app.dicom.annotation import annotated, icon
 from app.dicom.codestream import read_jpeg_claims
 from app.dicom.decoding import Samples
 from app.dicom.dicom_file import DicomFile
-from app.dicom.grayscale import Window, gray, palette_colours
+from app.dicom.frame_times import frame_durations_ms
+from app.dicom.grayscale import Display, gray
+from app.dicom.icc import as_srgb, source_profile, with_profile
+from app.dicom.image_formats import animated, encoded
 from app.dicom.image_pixel import ImagePixel, read_image_pixel
+from app.dicom.overlays import Overlay, embedded_overlays, overlays
+from app.dicom.palette import has_supplemental_palette, palette_colours, supplemental_colours
 from app.dicom.pixels import decoded_frame
-from app.errors import InvalidQuery, NotConvertible
+from app.dicom.rendering_options import CARRY_A_PROFILE, GIF, JPEG, Rendering, Viewport, Window
+from app.dicom.scaling import fitted
+from app.errors import NotConvertible
 
 JPEG_BASELINE = "1.2.840.10008.1.2.4.50"
-_QUALITY = 90
 _THUMBNAIL_QUALITY = 80
-_FULL_COLOUR_FROM = 85  # from this quality on chrominance is not halved: colour is what dermoscopy is about
+_MOST_DECODED_PIXELS = 2**27  # of all frames of an animation, before they are scaled
+_MOST_ANIMATED_PIXELS = 2**25  # and after
+_MOST_ANIMATED_FRAMES = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Viewport:
-    """The size to fit the picture in and the part of the image to show (PS3.18 8.3.5.1.3).
+class Decoded:
+    """A frame as the display sees it, and what it was made from."""
 
-    A negative source width or height shows that part mirrored; None is the rest of the image.
-    """
-
-    width: int
-    height: int
-    source_x: int = 0
-    source_y: int = 0
-    source_width: int | None = None
-    source_height: int | None = None
-
-    @property
-    def shows_all(self) -> bool:
-        """Whether the whole image is shown as it is."""
-        return (self.source_x, self.source_y, self.source_width, self.source_height) == (0, 0, None, None)
+    shown: Display  # (rows, columns) or (rows, columns, 3)
+    samples: Samples
+    image: ImagePixel
 
 
-@dataclass(frozen=True, slots=True)
-class RenderedParameters:
-    """What a client may ask of a rendered frame; the default changes nothing."""
+def render(file: DicomFile, numbers: Sequence[int], rendering: Rendering) -> bytes:
+    """Return a frame (numbers from 1) as a picture, or several as an animated GIF.
 
-    quality: int | None = None  # 1 to 100
-    viewport: Viewport | None = None
-    window: Window | None = None
-    icc_profile: bool = True
-
-    @property
-    def change_nothing(self) -> bool:
-        """Whether the picture may be the stored one."""
-        return self == RenderedParameters()
-
-
-def render(file: DicomFile, number: int, parameters: RenderedParameters) -> bytes:
-    """Return frame `number` (from 1) as a JPEG; NotConvertible if there is nothing to see."""
-    header = file.read_header()
-    picture = _picture(file, header, number, parameters.window)
-    profile = _icc_profile(header, picture) if parameters.icc_profile else None
-    if parameters.viewport:
-        picture = _scaled(picture, parameters.viewport)
-    quality = parameters.quality or _QUALITY
-    return _jpeg(picture, quality, 0 if quality >= _FULL_COLOUR_FROM else 2, profile)
-
-
-def thumbnail(file: DicomFile, number: int, width: int, height: int) -> bytes:
-    """Return frame `number` (from 1) as a small JPEG within width x height, its colours sRGB.
-
-    A photograph is decoded at a fraction of its size, and never enlarged.
+    NotConvertible if there is nothing to see, NotFound for a frame that is not there.
     """
     header = file.read_header()
+    if rendering.media_type == GIF and len(numbers) > 1:
+        return _animation(file, header, numbers, rendering)
+    (number,) = numbers
+    picture, profile = _finished(file, header, number, rendering)
+    return encoded(picture, rendering.media_type, rendering.quality, profile)
+
+
+def thumbnail(file: DicomFile, number: int, width: int, height: int, media_type: str = JPEG) -> bytes:
+    """Return frame `number` (from 1) as a small picture within width x height, its colours sRGB.
+
+    A photograph is decoded at a fraction of its size, and never enlarged. What says that a person can be told
+    from its pixels is not shown (PS3.18 10.4.1.1.4); neither are overlays, which may hold text.
+    """
+    header = file.read_header()
+    if header.get("BurnedInAnnotation") == "YES":
+        return placeholder("Hidden", width, height, media_type)
     picture = _draft(file, header, number)
     if picture is None:
-        picture = _picture(file, header, number, None)
-    profile = _icc_profile(header, picture)
+        picture = Image.fromarray(displayed(file, header, number, None).shown)
+    profile = source_profile(header, _stored_jpeg(file, number))
     picture.thumbnail((width, height), Image.Resampling.BICUBIC, reducing_gap=2.0)
-    return _jpeg(_as_srgb(picture, profile), _THUMBNAIL_QUALITY, 2, None)
+    return encoded(as_srgb(picture, profile), media_type, _THUMBNAIL_QUALITY)
 
 
-def _picture(file: DicomFile, header: Dataset, number: int, window: Window | None) -> Image.Image:
+def placeholder(label: str, width: int, height: int, media_type: str = JPEG) -> bytes:
+    """Return a picture that stands for what has none."""
+    return encoded(icon(label, width, height), media_type, _THUMBNAIL_QUALITY)
+
+
+def displayed(file: DicomFile, header: Dataset, number: int, window: Window | None) -> Decoded:
+    """Decode a frame and take it through the display pipeline of its photometric interpretation."""
     image = read_image_pixel(header, file.transfer_syntax_uid)
     samples = decoded_frame(file, image, number)
     if samples.ndim == 3:
-        return Image.fromarray(_as_bytes(samples, image))
+        return Decoded(_as_bytes(samples, image), samples, image)
     if image.photometric_interpretation == "PALETTE COLOR":
-        return Image.fromarray(palette_colours(samples, header, image))
+        return Decoded(palette_colours(samples, header, image), samples, image)
     if image.photometric_interpretation not in {"MONOCHROME1", "MONOCHROME2"}:
         raise NotConvertible(
             f"Photometric interpretation {image.photometric_interpretation[:16]!r} cannot be shown."
         )
-    return Image.fromarray(gray(samples, header, image, number, window))
+    shown = gray(samples, header, image, number, window)
+    if has_supplemental_palette(header):
+        shown = supplemental_colours(samples, shown, header, image)
+    return Decoded(shown, samples, image)
 
 
-def _as_bytes(samples: Samples, image: ImagePixel) -> Samples:
+def covered(shown: Display, planes: Sequence[Overlay]) -> Display:
+    """Draw overlays in white."""
+    for plane in planes:
+        shown = shown if shown.flags.writeable else shown.copy()
+        shown[plane.on(*shown.shape[:2])] = 255
+    return shown
+
+
+def finished(
+    picture: Image.Image, header: Dataset, profile: bytes | None, rendering: Rendering
+) -> tuple[Image.Image, bytes | None]:
+    """Scale, convert the colours, burn the annotation in; return the profile to go with the picture."""
+    if rendering.viewport:
+        picture = fitted(picture, rendering.viewport)
+    can_carry = rendering.media_type in CARRY_A_PROFILE
+    picture, profile = with_profile(picture, profile, rendering.icc_profile, can_carry=can_carry)
+    if rendering.annotations:
+        picture = annotated(picture, header, rendering.annotations)
+    return picture, profile
+
+
+def _finished(
+    file: DicomFile, header: Dataset, number: int, rendering: Rendering
+) -> tuple[Image.Image, bytes | None]:
+    decoded = displayed(file, header, number, rendering.window)
+    planes = overlays(header, number) + embedded_overlays(header, decoded.image, decoded.samples)
+    picture = Image.fromarray(covered(decoded.shown, planes))
+    profile = None
+    if rendering.icc_profile != "no" and picture.mode == "RGB":
+        profile = source_profile(header, _stored_jpeg(file, number))
+    return finished(picture, header, profile, rendering)
+
+
+def _animation(file: DicomFile, header: Dataset, numbers: Sequence[int], rendering: Rendering) -> bytes:
+    image = read_image_pixel(header, file.transfer_syntax_uid)
+    pixels = image.rows * image.columns
+    viewport = rendering.viewport or Viewport(image.columns, image.rows)
+    if (
+        len(numbers) > _MOST_ANIMATED_FRAMES
+        or len(numbers) * pixels > _MOST_DECODED_PIXELS
+        or len(numbers) * min(pixels, viewport.width * viewport.height) > _MOST_ANIMATED_PIXELS
+    ):
+        raise NotConvertible(
+            f"{len(numbers)} frames are too much for one {GIF}: {_MOST_ANIMATED_FRAMES} frames and "
+            f"{_MOST_ANIMATED_PIXELS} pixels in all are the most. Ask for some of them, or for a viewport."
+        )
+    pictures = [
+        _finished(file, header, number, rendering)[0].convert("P", palette=Image.Palette.ADAPTIVE)
+        for number in numbers
+    ]
+    return animated(pictures, frame_durations_ms(header, numbers))
+
+
+def _as_bytes(samples: Samples, image: ImagePixel) -> Display:
     if samples.dtype == np.uint8 and image.bits_stored == 8:
         return samples
     if image.bits_stored < 8:
         return (samples.astype(np.uint16) * 255 // ((1 << image.bits_stored) - 1)).astype(np.uint8)
     return (samples >> (image.bits_stored - 8)).astype(np.uint8)
+
+
+def _stored_jpeg(file: DicomFile, number: int) -> bytes | None:
+    return file.read_frame(number) if file.transfer_syntax_uid == JPEG_BASELINE else None
 
 
 def _draft(file: DicomFile, header: Dataset, number: int) -> Image.Image | None:
@@ -118,53 +173,3 @@ def _draft(file: DicomFile, header: Dataset, number: int) -> Image.Image | None:
     if (claims.rows, claims.columns, claims.samples) != (image.rows, image.columns, 3):
         return None  # the ordinary way says what is wrong
     return Image.open(io.BytesIO(stored), formats=("JPEG",))
-
-
-def _scaled(picture: Image.Image, viewport: Viewport) -> Image.Image:
-    width = picture.width - viewport.source_x if viewport.source_width is None else viewport.source_width
-    height = picture.height - viewport.source_y if viewport.source_height is None else viewport.source_height
-    box = (
-        viewport.source_x,
-        viewport.source_y,
-        min(viewport.source_x + abs(width), picture.width),
-        min(viewport.source_y + abs(height), picture.height),
-    )
-    if not (0 <= box[0] < box[2] and 0 <= box[1] < box[3]):
-        raise InvalidQuery("The part of the image that the viewport asks for lies outside the image.")
-    if width < 0:
-        picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-        box = (picture.width - box[2], box[1], picture.width - box[0], box[3])
-    if height < 0:
-        picture = picture.transpose(Image.Transpose.FLIP_TOP_BOTTOM)
-        box = (box[0], picture.height - box[3], box[2], picture.height - box[1])
-    columns, rows = box[2] - box[0], box[3] - box[1]
-    scale = min(viewport.width / columns, viewport.height / rows)
-    size = (max(round(columns * scale), 1), max(round(rows * scale), 1))
-    return picture.resize(size, Image.Resampling.BICUBIC, box=box, reducing_gap=3.0)
-
-
-def _icc_profile(header: Dataset, picture: Image.Image) -> bytes | None:
-    """Find the profile of the colours: the data set's own goes before one inside the picture (C.11.15)."""
-    paths = header.get("OpticalPathSequence") or []
-    for source in (header, *paths[:1]):
-        if profile := source.get("ICCProfile"):
-            return bytes(profile)
-    embedded = picture.info.get("icc_profile")
-    return bytes(embedded) if embedded else None
-
-
-def _as_srgb(picture: Image.Image, profile: bytes | None) -> Image.Image:
-    if not profile or picture.mode != "RGB":
-        return picture
-    try:
-        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        converted = ImageCms.profileToProfile(picture, source, ImageCms.createProfile("sRGB"))
-    except (ImageCms.PyCMSError, OSError):
-        return picture  # a profile nobody can read changes no colour
-    return converted or picture
-
-
-def _jpeg(picture: Image.Image, quality: int, subsampling: int, profile: bytes | None) -> bytes:
-    out = io.BytesIO()
-    picture.save(out, "JPEG", quality=quality, subsampling=subsampling, icc_profile=profile)
-    return out.getvalue()

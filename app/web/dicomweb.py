@@ -12,7 +12,7 @@ from starlette.types import Scope
 
 from app.throttle.limits import RouteLimits
 from app.throttle.policy import RouteKind
-from app.web import bulk_data, changes, commitment, frames, metadata, qido, rendered, stow, wado, withdraw
+from app.web import bulk_data, changes, commitment, frames, metadata, qido, rendered, stow, thumbnail, wado, withdraw
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 READ = ("GET", "HEAD")
@@ -43,7 +43,7 @@ RESOURCES: tuple[Resource, ...] = (
     Resource(INSTANCE + "/frames/{frames}", READ, frames.retrieve_frames, "cheap"),
     Resource(INSTANCE, READ, wado.retrieve_dicom, "cheap"),
     Resource(SERIES + "/metadata", READ, metadata.retrieve_metadata_json, "cheap"),
-    Resource(INSTANCE + "/thumbnail", READ, rendered.retrieve_thumbnail, "render"),
+    Resource(INSTANCE + "/thumbnail", READ, thumbnail.retrieve_thumbnail, "render"),
     Resource(INSTANCE + "/rendered", READ, rendered.retrieve_rendered, "render"),
     Resource("/studies", READ, qido.search_for_studies, "search"),
     Resource("/series", READ, qido.search_for_series, "search"),
@@ -62,9 +62,9 @@ RESOURCES: tuple[Resource, ...] = (
     Resource(STUDY + "/rendered", READ, rendered.retrieve_rendered, "render"),
     Resource(SERIES + "/rendered", READ, rendered.retrieve_rendered, "render"),
     Resource(INSTANCE + "/frames/{frames}/rendered", READ, rendered.retrieve_rendered, "render"),
-    Resource(STUDY + "/thumbnail", READ, rendered.retrieve_thumbnail, "render"),
-    Resource(SERIES + "/thumbnail", READ, rendered.retrieve_thumbnail, "render"),
-    Resource(INSTANCE + "/frames/{frames}/thumbnail", READ, rendered.retrieve_thumbnail, "render"),
+    Resource(STUDY + "/thumbnail", READ, thumbnail.retrieve_thumbnail, "render"),
+    Resource(SERIES + "/thumbnail", READ, thumbnail.retrieve_thumbnail, "render"),
+    Resource(INSTANCE + "/frames/{frames}/thumbnail", READ, thumbnail.retrieve_thumbnail, "render"),
     Resource("/changes", READ, changes.follow_changes, "search"),
     Resource("/studies", ("POST",), stow.store_instances, "store"),
     Resource(STUDY, ("POST",), stow.store_instances, "store"),

@@ -1,100 +1,179 @@
-"""Rendered resources and thumbnails (PS3.18 8.3.5, 8.7.4, 10.4.1.1.3, 10.4.1.1.4), as JPEG."""
+"""Rendered resources (PS3.18 8.3.5, 8.7.4, 10.4.1.1.3): pictures, films and texts, one or many."""
 
 import asyncio
-import re
-from collections.abc import AsyncIterator
-from http import HTTPStatus
-from typing import cast, get_args
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from app.archive.archive import Archive
-from app.archive.render import THUMBNAIL_SIZE, Thumbnails, is_rendered_as_stored, rendered_frame
-from app.archive.retrieve import image_of, open_stored, retrieve_instances
+from app.archive.retrieve import retrieve_instances
+from app.archive.showing import Shown, all_frames, held_kind, made, media_types_of, shown_of, stored_content
 from app.catalog.holdings import Held
-from app.dicom.frames import frame_segments
-from app.dicom.grayscale import Function, Window
-from app.dicom.rendering import RenderedParameters, Viewport
-from app.errors import InvalidQuery, NotFound
+from app.dicom.frames import count_frames
+from app.dicom.rendering_options import GIF, Rendering
+from app.errors import InvalidQuery, NotConvertible, NotFound
 from app.web.body import FileRange, Source, each
+from app.web.conditional import edition, precondition_answer, select_held
 from app.web.dependencies import archive_of, required_reference, run_read, service_root
-from app.web.errors import RequestError
 from app.web.frames import frame_numbers
-from app.web.locations import location_of
-from app.web.multipart import Part, multipart_response, single_part_response
-from app.web.negotiation import MediaRange, accepted, not_acceptable
+from app.web.locations import asked_location, location_of
+from app.web.multipart import Part, multipart_response
+from app.web.negotiation import MediaRange, accepted
+from app.web.partial import LeftOut, mark_partial
+from app.web.ranges import single_part_answer
+from app.web.rendered_limits import refuse_too_much
+from app.web.rendered_parameters import as_media_type, read_rendering
+from app.web.rendered_types import chosen_type, nothing_accepted, security_headers
 
-JPEG = "image/jpeg"
-MOST_PIXELS = 16384  # of a viewport's side
-UNSUPPORTED = ("annotation",)
 
-_NUMBER = re.compile(r"-?\d{1,6}(\.\d+)?")
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One thing to send, and in which form."""
+
+    shown: Shown
+    rendering: Rendering
+    media_range: MediaRange
+
+    @property
+    def path(self) -> str:
+        """The end of its URL."""
+        numbers = ",".join(str(number) for number in self.shown.numbers)
+        return f"/frames/{numbers}/rendered" if self.shown.kind == "image" else "/rendered"
+
+    @property
+    def described(self) -> Held:
+        """The instance that it is a representation of."""
+        return self.shown.state or self.shown.held
 
 
 async def retrieve_rendered(request: Request) -> Response:
-    """Retrieve the images of a resource as JPEG; of one with several frames the first, or those named."""
-    media_range = _accepted_jpeg(request)
-    parameters = _rendered_parameters(request)
-    archive = archive_of(request)
-    images = await _images(request)
-    if "frames" in request.path_params:
-        numbered = [(images[0], number) for number in frame_numbers(request.path_params["frames"])]
-    else:
-        numbered = [(held, 1) for held in images]
-    root = service_root(request)
-    wants_parts = media_range.is_multipart or (media_range.content_type == "*/*" and len(numbered) > 1)
-    if wants_parts:
-        return multipart_response(JPEG, [_later_part(archive, root, *one, parameters) for one in numbered])
-    if len(numbered) > 1:
-        raise not_acceptable(f'Several images are available as multipart/related; type="{JPEG}".')
-    return single_part_response(await _part(archive, root, *numbered[0], parameters))
-
-
-async def retrieve_thumbnail(request: Request) -> Response:
-    """Retrieve one small image that stands for a study, series, instance or frame."""
-    _accepted_jpeg(request)
-    viewport = _viewport(request.query_params.get("viewport"), is_thumbnail=True)
-    archive = archive_of(request)
-    held = (await _images(request))[0]
-    number = frame_numbers(request.path_params["frames"])[0] if "frames" in request.path_params else 1
-    width, height = (viewport.width, viewport.height) if viewport else (THUMBNAIL_SIZE, THUMBNAIL_SIZE)
-    thumbnails: Thumbnails = request.app.state.thumbnails
-    location = f"{location_of(service_root(request), held)}/frames/{number}/thumbnail"
-    picture = await asyncio.to_thread(thumbnails.get, image_of(archive, held), number, width, height)
-    return Response(picture, media_type=JPEG, headers={"Content-Location": location})
-
-
-async def _images(request: Request) -> list[Held]:
-    """Return the instances that have frames; raises NotFound when there is none."""
+    """Retrieve a study, series, instance or frames as pictures, films or texts (10.4.1.1.3)."""
+    rendering, unknown = read_rendering(request)
+    ranges = accepted(request)
     reference = required_reference(request)
-    instances = await run_read(request, retrieve_instances, archive_of(request), reference)
-    images = [held for held in instances if held.frames]
-    if not images:
-        raise NotFound(f"There is no image to show in {reference}.")
-    return images
+    archive = archive_of(request)
+    instances = await run_read(request, retrieve_instances, archive, reference)
+    items, left_out = await asyncio.to_thread(_items, request, archive, instances, rendering, ranges)
+    refuse_too_much([item.shown for item in items], rendering)
+    held = [one for item in items for one in (item.shown.state, item.shown.held) if one is not None]
+    forms = [(item.rendering.media_type, item.path) for item in items]
+    wants_parts = items[0].media_range.is_multipart or len(items) > 1
+    selected = select_held(held, wants_parts, *forms, edition(), location=asked_location(request))
+    answer = precondition_answer(request, selected)
+    if answer is not None:
+        return answer
+    root = service_root(request)
+    if wants_parts:
+        parts = [_later_part(archive, root, item) for item in items]
+        answer = multipart_response(items[0].rendering.media_type, parts, selected)
+        mark_partial(answer, root, left_out)
+    else:
+        answer = single_part_answer(request, await _part(archive, root, items[0]), selected)
+    answer.headers.update(security_headers({item.rendering.media_type for item in items}))
+    if unknown:
+        warning = f"299 {root}: The following annotation values are not supported: {', '.join(unknown)}"
+        answer.headers["Warning"] = ", ".join(filter(None, (answer.headers.get("Warning"), warning)))
+    return answer
 
 
-def _accepted_jpeg(request: Request) -> MediaRange:
-    for media_range in accepted(request):
-        if media_range.covers(JPEG):
-            return media_range
-    raise not_acceptable(f"Rendered images are available as {JPEG}.")
+def _items(
+    request: Request,
+    archive: Archive,
+    instances: Sequence[Held],
+    rendering: Rendering,
+    ranges: list[MediaRange],
+) -> tuple[list[Item], LeftOut]:
+    """Return what is sent, each in the form that the client likes best; raises 406 when nothing can be."""
+    items: list[Item] = []
+    left_out = 0
+    types_there_are: list[str] = []
+    is_one = "instance" in request.path_params
+    for held in instances:
+        types = media_types_of(archive, held)
+        types_there_are += types
+        chosen = chosen_type(ranges, types)
+        if chosen is None:
+            left_out += 1
+            continue
+        try:
+            found, missing = _shown(request, archive, held, chosen[0])
+        except NotFound:
+            if is_one:
+                raise
+            left_out += 1
+            continue
+        left_out += missing
+        items += [Item(one, as_media_type(_fitting(one, rendering), chosen[0]), chosen[1]) for one in found]
+    _refuse_none(request, instances, items, types_there_are)
+    if len(items) > 1 and not all(
+        one.media_range.is_multipart or one.media_range.media_type == "*/*" for one in items
+    ):
+        raise nothing_accepted(types_there_are, several=True)
+    return items, LeftOut("instances", len(items) + left_out, left_out, 0)
 
 
-async def _part(archive: Archive, root: str, held: Held, number: int, parameters: RenderedParameters) -> Part:
-    image = image_of(archive, held)
-    location = f"{location_of(root, held)}/frames/{number}/rendered"
-    if is_rendered_as_stored(image, parameters):
-        ranges = [FileRange(open_stored(archive, held), *s) for s in frame_segments(held.frames, number)]
-        return Part(JPEG, ranges, sum(r.length for r in ranges), location, ranges[0].file)
-    picture = await asyncio.to_thread(rendered_frame, archive.cage, image, number, parameters)
-    return Part(JPEG, [picture], len(picture), location)
+def _shown(request: Request, archive: Archive, held: Held, media_type: str) -> tuple[list[Shown], int]:
+    """Return the frames that the path names, or what stands for the whole instance."""
+    listed = request.path_params.get("frames")
+    if listed is None:
+        found, missing = shown_of(archive, held)
+        return [all_frames(one, media_type) for one in found], missing
+    numbers = frame_numbers(listed)
+    kind = held_kind(held)
+    if kind != "image":
+        raise NotFound(f"The instance {held.sop_instance_uid} has no frames that could be shown one by one.")
+    count = count_frames(held.frames)
+    for number in numbers:
+        if number > count:
+            raise NotFound(f"There is no frame {number}; the instance has {count}.")
+    if media_type == GIF:
+        return [Shown(held, kind, tuple(numbers))], 0
+    return [Shown(held, kind, (number,)) for number in numbers], 0
 
 
-def _later_part(archive: Archive, root: str, held: Held, number: int, parameters: RenderedParameters) -> Part:
+def _fitting(shown: Shown, rendering: Rendering) -> Rendering:
+    """Refuse what a presentation state has decided already (8.3.5.1.3, 8.3.5.1.4)."""
+    if shown.state is None:
+        return rendering
+    if rendering.window is not None:
+        raise InvalidQuery("window: a presentation state has windows of its own (PS3.18 8.3.5.1.4)")
+    if rendering.viewport is not None and not rendering.viewport.shows_all:
+        raise InvalidQuery(
+            "viewport: of a presentation state only the size can be asked for, vw,vh; it has a displayed "
+            "area of its own (PS3.18 8.3.5.1.3)"
+        )
+    return rendering
+
+
+def _refuse_none(request: Request, instances: Sequence[Held], items: list[Item], types: list[str]) -> None:
+    if items:
+        return
+    if types:
+        raise nothing_accepted(types, several="instance" not in request.path_params)
+    named = sorted({f"{held.sop_class_uid} in {held.transfer_syntax_uid}" for held in instances})
+    raise NotConvertible(f"There is nothing to show of an instance of SOP class {'; '.join(named[:8])}.")
+
+
+async def _part(archive: Archive, root: str, item: Item) -> Part:
+    media_type = item.rendering.media_type
+    location = location_of(root, item.described) + item.path
+    content_type = f"{media_type}; charset=utf-8" if item.shown.kind == "report" else media_type
+    stored = await asyncio.to_thread(stored_content, archive, item.shown, item.rendering)
+    if stored is not None:
+        file, segments = stored
+        ranges = [FileRange(file, *segment) for segment in segments]
+        return Part(content_type, ranges, sum(one.length for one in ranges), location, file)
+    content = await asyncio.to_thread(made, archive, item.shown, item.rendering)
+    return Part(content_type, [content], len(content), location)
+
+
+def _later_part(archive: Archive, root: str, item: Item) -> Part:
+    """Return a part that is made when its turn comes."""
+
     async def content() -> AsyncIterator[Source]:
-        part = await _part(archive, root, held, number, parameters)
+        part = await _part(archive, root, item)
         try:
             async for source in each(part.content):
                 yield source
@@ -102,71 +181,4 @@ def _later_part(archive: Archive, root: str, held: Held, number: int, parameters
             if part.file is not None:
                 part.file.close()
 
-    return Part(JPEG, content(), None, f"{location_of(root, held)}/frames/{number}/rendered")
-
-
-def _rendered_parameters(request: Request) -> RenderedParameters:
-    given = request.query_params
-    for name in UNSUPPORTED:
-        if name in given:
-            raise RequestError(
-                HTTPStatus.NOT_IMPLEMENTED,
-                f"The parameter {name} is not supported by this server; leave it out.",
-            )
-    profile = given.get("iccprofile", "yes")
-    if profile not in {"yes", "no"}:
-        raise RequestError(
-            HTTPStatus.NOT_IMPLEMENTED,
-            f"iccprofile={profile} is not supported by this server: yes and no are.",
-        )
-    return RenderedParameters(
-        quality=_quality(given.get("quality")),
-        viewport=_viewport(given.get("viewport"), is_thumbnail=False),
-        window=_window(given.get("window")),
-        icc_profile=profile == "yes",
-    )
-
-
-def _quality(text: str | None) -> int | None:
-    if text is None:
-        return None
-    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 100):
-        raise InvalidQuery(f"quality={text}: quality is a whole number from 1 to 100 (PS3.18 8.3.5.1.2)")
-    return int(text)
-
-
-def _window(text: str | None) -> Window | None:
-    """Read `center,width,function`, all three of them (8.3.5.1.4)."""
-    if text is None:
-        return None
-    center, width, function = (*text.split(","), "", "", "")[:3]
-    if (
-        text.count(",") != 2
-        or not (_NUMBER.fullmatch(center) and _NUMBER.fullmatch(width))
-        or function not in get_args(Function)
-        or float(width) < (1 if function == "linear" else 0.001)  # PS3.3 C.11.2.1.2.1, C.11.2.1.3
-    ):
-        functions = ", ".join(get_args(Function))
-        raise InvalidQuery(f"window={text}: window is center,width,function, with a function of {functions}")
-    return Window(float(center), float(width), cast("Function", function))
-
-
-def _viewport(text: str | None, *, is_thumbnail: bool) -> Viewport | None:
-    """Read `vw,vh[,sx,sy,sw,sh]`; source values may be left out, as in `256,256,,,100,100` (8.3.5.1.3)."""
-    if text is None:
-        return None
-    parts = text.split(",")
-    if len(parts) not in ({2} if is_thumbnail else {2, 6}) or any(
-        p and not _NUMBER.fullmatch(p) for p in parts
-    ):
-        shape = "vw,vh" if is_thumbnail else "vw,vh or vw,vh,sx,sy,sw,sh"
-        raise InvalidQuery(f"viewport={text}: viewport is {shape}, in pixels (PS3.18 8.3.5.1.3)")
-    width, height = (float(p or 0) for p in parts[:2])
-    if not (1 <= width <= MOST_PIXELS and 1 <= height <= MOST_PIXELS):
-        raise InvalidQuery(f"viewport={text}: a width and height from 1 to {MOST_PIXELS} are needed")
-    if len(parts) == 2:
-        return Viewport(int(width), int(height))
-    x, y, source_width, source_height = (int(float(p)) if p else None for p in parts[2:])
-    if (x or 0) < 0 or (y or 0) < 0 or source_width == 0 or source_height == 0:
-        raise InvalidQuery(f"viewport={text}: the source region is empty or outside the image")
-    return Viewport(int(width), int(height), x or 0, y or 0, source_width, source_height)
+    return Part(item.rendering.media_type, content(), None, location_of(root, item.described) + item.path)

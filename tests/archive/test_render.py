@@ -9,9 +9,10 @@ from io import BytesIO
 import pytest
 from PIL import Image
 
-from app.archive.render import Thumbnails, is_rendered_as_stored, rendered_frame
+from app.archive.render import is_rendered_as_stored, rendered_frame
+from app.archive.thumbnails import Thumbnails
 from app.cage import Cage
-from app.dicom.rendering import RenderedParameters, Viewport
+from app.dicom.rendering_options import Rendering, Viewport
 from app.dicom.scan import scan
 from app.errors import CagedFailure, NotConvertible, NotFound
 from tests.factories import instance_bytes, make_instance, make_jpeg
@@ -98,13 +99,13 @@ def test_a_colour_photograph_is_answered_with_its_own_bytes(photograph):
     ],
 )
 def test_anything_else_is_made(change, photograph):
-    assert is_rendered_as_stored(photograph, RenderedParameters())
-    assert not is_rendered_as_stored(replace(photograph, **change), RenderedParameters())
+    assert is_rendered_as_stored(photograph, Rendering())
+    assert not is_rendered_as_stored(replace(photograph, **change), Rendering())
 
 
 @pytest.mark.parametrize(
     "parameters",
-    [RenderedParameters(quality=50), RenderedParameters(viewport=Viewport(60, 60))],
+    [Rendering(quality=50), Rendering(viewport=Viewport(60, 60))],
 )
 def test_parameters_change_the_picture(parameters, photograph, cage):
     content = rendered_frame(cage, photograph, 1, parameters)

@@ -8,11 +8,12 @@ from PIL import Image
 from pydicom.encaps import encapsulate
 
 from app.dicom.dicom_file import DicomFile
-from app.dicom.rendering import RenderedParameters, render
+from app.dicom.rendering import render
+from app.dicom.rendering_options import Rendering
 from app.dicom.scan import scan
 from tests.factories import instance_bytes, make_instance
 
-BEST = RenderedParameters(quality=100)
+BEST = Rendering(quality=100)
 
 
 def stored(path):
@@ -35,7 +36,7 @@ def write_jpeg(path, instance, frame):
 
 
 def picture(cage, path, parameters=BEST, number=1):
-    return Image.open(BytesIO(cage.run(render, stored(path), number, parameters)))
+    return Image.open(BytesIO(cage.run(render, stored(path), (number,), parameters)))
 
 
 def near(ours, theirs, tolerance=2):

@@ -10,7 +10,8 @@ from pydicom import dcmread
 from pydicom.pixels.processing import apply_color_lut
 
 from app.cage import Cage
-from app.dicom.rendering import RenderedParameters, Viewport, render, thumbnail
+from app.dicom.rendering import render, thumbnail
+from app.dicom.rendering_options import Rendering, Viewport
 from app.errors import ArchiveError, InvalidQuery, NotConvertible
 from tests.dicom.pixel_tasks import near, picture, stored, write_gray, write_jpeg
 from tests.factories import make_instance, make_jpeg, make_pixels
@@ -95,7 +96,7 @@ def test_the_icc_profile_stays_unless_unwanted(cage, tmp_path):
     instance = make_instance(jpeg=True, ICCProfile=SRGB)
     write_jpeg(tmp_path / "in.dcm", instance, make_jpeg())
     assert picture(cage, tmp_path / "in.dcm").info["icc_profile"].rstrip(b"\0") == SRGB.rstrip(b"\0")
-    plain = picture(cage, tmp_path / "in.dcm", RenderedParameters(icc_profile=False))
+    plain = picture(cage, tmp_path / "in.dcm", Rendering(icc_profile="no"))
     assert "icc_profile" not in plain.info
 
 
@@ -120,7 +121,7 @@ def photograph(path):
 )
 def test_the_picture_fits_the_viewport_and_keeps_its_aspect(viewport, size, cage, tmp_path):
     path = photograph(tmp_path / "in.dcm")
-    assert picture(cage, path, RenderedParameters(viewport=viewport)).size == size
+    assert picture(cage, path, Rendering(viewport=viewport)).size == size
 
 
 @pytest.mark.parametrize("across", [1, -1])
@@ -128,7 +129,7 @@ def test_the_picture_fits_the_viewport_and_keeps_its_aspect(viewport, size, cage
 def test_negative_source_sizes_mirror(across, down, cage, tmp_path):
     path = photograph(tmp_path / "in.dcm")
     viewport = Viewport(120, 90, 0, 0, across * 120, down * 90)
-    shown = picture(cage, path, RenderedParameters(quality=100, viewport=viewport))
+    shown = picture(cage, path, Rendering(quality=100, viewport=viewport))
     part = np.asarray(picture(cage, path))[:90, :120]
     near(shown, part[::down, ::across], 4)
 
@@ -137,14 +138,13 @@ def test_a_part_outside_the_image_is_an_invalid_question(cage, tmp_path):
     path = photograph(tmp_path / "in.dcm")
     for viewport in (Viewport(10, 10, 200, 0), Viewport(10, 10, 0, 500, 5, 5)):
         with pytest.raises(InvalidQuery, match="outside"):
-            picture(cage, path, RenderedParameters(viewport=viewport))
+            picture(cage, path, Rendering(viewport=viewport))
 
 
 def test_quality_costs_bytes(cage, tmp_path):
     path = SPECIMENS / "derived/derm_multiframe_jpeg.dcm"
     lengths = [
-        len(cage.run(render, stored(path), 1, RenderedParameters(quality=quality)))
-        for quality in (1, 50, 100)
+        len(cage.run(render, stored(path), (1,), Rendering(quality=quality))) for quality in (1, 50, 100)
     ]
     assert lengths == sorted(lengths)
     assert lengths[0] * 4 < lengths[2]
@@ -201,7 +201,7 @@ def test_what_holds_no_image_says_so(cage):
 def test_broken_specimens_end_in_a_picture_or_a_sentence(path, cage):
     try:
         file = stored(path)
-        content = [cage.run(render, file, 1, RenderedParameters()), cage.run(thumbnail, file, 1, 99, 99)]
+        content = [cage.run(render, file, (1,), Rendering()), cage.run(thumbnail, file, 1, 99, 99)]
     except ArchiveError:
         return
     for each in content:

@@ -12,9 +12,9 @@ from pydicom.pixels.processing import apply_voi
 from pydicom.sequence import Sequence
 
 from app.cage import Cage
-from app.dicom.grayscale import Window, gray
+from app.dicom.grayscale import gray
 from app.dicom.image_pixel import read_image_pixel
-from app.dicom.rendering import RenderedParameters
+from app.dicom.rendering_options import Rendering, Window
 from tests.dicom.pixel_tasks import BEST, near, picture, write_gray
 from tests.factories import instance_bytes, make_instance
 
@@ -105,7 +105,7 @@ def test_a_linear_window_is_exact(center, width):
 )
 def test_a_window_asked_for_goes_before_the_stored_one(window, expected, cage, tmp_path):
     path = write_gray(tmp_path / "a", RAMP, WindowCenter=10, WindowWidth=10)
-    near(levels(cage, path, RenderedParameters(quality=100, window=window)), np.rint(expected))
+    near(levels(cage, path, Rendering(quality=100, window=window)), np.rint(expected))
 
 
 def test_a_look_up_table_is_applied(cage):

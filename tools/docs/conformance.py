@@ -2,7 +2,7 @@
 
 from pydicom.uid import UID
 
-from app.archive.render import THUMBNAIL_SIZE
+from app.archive.thumbnails import THUMBNAIL_SIZE
 from app.catalog.attributes import ATTRIBUTES, Attribute
 from app.dicom.image_pixel import PIXEL_BUDGET_BYTES
 from app.dicom.matching import NUMBER_VRS, RANGE_VRS, WILDCARD_VRS
@@ -12,7 +12,7 @@ from app.dicom.uids import DEFLATED
 from app.settings import Settings
 from app.web import cors, multipart_reader, protocol
 from app.web.errors import STATUS
-from app.web.rendered import MOST_PIXELS
+from app.web.rendered_parameters import MOST_PIXELS
 from app.web.store_answer import FAILURE_REASON
 from tools.docs.tables import code, sentence, table
 

@@ -1,0 +1,51 @@
+"""Which rendered media type an instance is sent in (PS3.18 8.7.4, 8.7.8)."""
+
+from collections.abc import Collection, Sequence
+
+from app.dicom.rendered_kinds import HTML, PDF, XML
+from app.web.errors import RequestError
+from app.web.negotiation import MediaRange, not_acceptable
+
+
+def chosen_type(ranges: Sequence[MediaRange], types: Sequence[str]) -> tuple[str, MediaRange] | None:
+    """Return the media type that the client likes best, and the range that says so; None if none is accepted.
+
+    Among those it likes as well as one another the server's first goes: a browser that lists all the formats
+    it knows gets the one that need not be made.
+    """
+    best: tuple[float, int, str, MediaRange] | None = None
+    for place, media_type in enumerate(types):
+        covering = [one for one in ranges if one.covers(media_type)]
+        if not covering:
+            continue
+        found = max(covering, key=_precision)
+        if best is None or found.quality > best[0]:
+            best = (found.quality, place, media_type, covering[0])
+    return (best[2], best[3]) if best else None
+
+
+def nothing_accepted(types: Sequence[str], *, several: bool) -> RequestError:
+    """Return the refusal; it names what there is."""
+    forms = ", ".join(dict.fromkeys(types))
+    if several:
+        return not_acceptable(f"Several items are available as multipart/related with a type of {forms}.")
+    return not_acceptable(f"There is {forms}, alone or in multipart/related.")
+
+
+def security_headers(media_types: Collection[str]) -> dict[str, str]:
+    """Return what keeps a text from strangers from acting in a browser as if it were ours.
+
+    A PDF is not put in a sandbox, for browsers do not show it in one; it runs nothing of ours.
+    """
+    headers = {"X-Content-Type-Options": "nosniff"}
+    if {HTML, XML} & set(media_types):
+        headers["Content-Security-Policy"] = "sandbox; default-src 'none'; style-src 'unsafe-inline'"
+    elif PDF in media_types:
+        headers["Content-Security-Policy"] = "default-src 'none'; object-src 'self'"
+    return headers
+
+
+def _precision(media_range: MediaRange) -> tuple[int, float]:
+    content = media_range.content_type
+    precision = 0 if content == "*/*" else 1 if content.endswith("/*") else 2
+    return precision, media_range.quality
