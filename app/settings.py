@@ -51,11 +51,41 @@ class Settings(BaseSettings):
         default=False,
         description="`true` lets anyone store; for tests and private networks; warned of at start.",
     )
+    dimse: bool = Field(
+        default=False, description="Whether `dermzoo serve` listens on the DICOM network too."
+    )
+    dimse_port: int = Field(11112, ge=1, le=65535, description="Port of the DICOM network, on `host`.")
+    dimse_ae_title: str = Field("DERMZOO", min_length=1, max_length=16, description="Our AE title.")
+    dimse_check_called_ae_title: bool = Field(
+        default=True, description="Whether associations that call another AE title are rejected."
+    )
+    dimse_processes: int = Field(2, ge=1, le=64, description="Processes that listen on the DICOM network.")
+    dimse_associations: int = Field(32, ge=1, le=4096, description="Associations at a time, in all.")
+    dimse_associations_per_client: int = Field(4, ge=1, description="Associations at a time of one address.")
+    dimse_private_sop_classes: bool = Field(
+        default=False, description="Whether instances of private SOP classes may be stored."
+    )
+    dimse_tls_certificate: Path | None = Field(
+        None, description="PEM file with our certificate; with it the DICOM network speaks TLS alone."
+    )
+    dimse_tls_key: Path | None = Field(None, description="PEM file with the certificate's private key.")
+    dimse_tls_ca: Path | None = Field(
+        None, description="PEM file with the authorities of callers' certificates; with it each needs one."
+    )
+    peers_file: Path = Field(
+        Path("config/peers.toml"), description="Known AE titles: who may C-STORE, where C-MOVE may send."
+    )
     store_max_bytes: int = Field(
         16 * 2**30, ge=1, description="The largest body of one STOW-RS request, in bytes."
     )
     search_limit: int = Field(
         1000, ge=1, description="The most results of one search, and the number without `limit`."
+    )
+    search_work_s: float = Field(
+        2.0, gt=0, description="How long a search may work that no index answers; then 413."
+    )
+    empty_search_status: Literal[200, 204] = Field(
+        200, description="The answer to a search that finds nothing: 200 with `[]`, or 204 without a body."
     )
     thumbnails_max_bytes: int = Field(
         2 * 2**30, ge=2**20, description="Room for thumbnails, in bytes; the longest unused go first."

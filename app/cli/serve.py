@@ -10,6 +10,7 @@ import uvicorn
 
 from app.archive.archive import Archive
 from app.cli.opening import config_option, opened_archive, prepare_catalog, read_settings
+from app.dimse.process import Listeners, check_peers, listening_socket, tls_context
 from app.errors import SettingsError
 from app.main import CONFIG_VARIABLE
 from app.observability.logging import configure_logging
@@ -24,13 +25,20 @@ from app.web.protocol import BoundedHttpProtocol
 @click.option("--host", help="Address to listen on (default: 127.0.0.1).")
 @click.option("--port", type=click.IntRange(1, 65535), help="Port to listen on (default: 8080).")
 @click.option("--workers", type=click.IntRange(1, 64), help="Server processes (default: 2).")
+@click.option("--dimse/--no-dimse", default=None, help="Listen on the DICOM network too (default: no).")
 @config_option
-def serve(host: str | None, port: int | None, workers: int | None, config: Path | None) -> None:
-    """Serve the archive over DICOMweb until stopped.
+def serve(
+    host: str | None,
+    port: int | None,
+    workers: int | None,
+    dimse: bool | None,
+    config: Path | None,  # noqa: FBT001 an option
+) -> None:
+    """Serve the archive over DICOMweb, and on the DICOM network with --dimse, until stopped.
 
     Ctrl-C, or SIGTERM, stops it: no new request is taken, and answers under way may finish for 30 seconds.
     """
-    settings = read_settings(config, host=host, port=port, workers=workers)
+    settings = read_settings(config, host=host, port=port, workers=workers, dimse=dimse)
     configure_logging(settings.log_level)
     prepare_catalog(settings)
     _check_before_start(settings)
@@ -44,24 +52,44 @@ def serve(host: str | None, port: int | None, workers: int | None, config: Path 
         "Stop it with Ctrl-C. Not for clinical use.",
         err=True,
     )
+    listeners = _listen_beside(settings)
     # uvicorn stops in good order and then raises the signal again: by then it is no more than the end.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))
-    uvicorn.run(
-        "app.main:app_from_environment",
-        factory=True,
-        host=settings.host,
-        port=settings.port,
-        workers=settings.workers,
-        http=BoundedHttpProtocol,
-        loop="uvloop",
-        ws="none",
-        log_config=None,
-        access_log=False,
-        proxy_headers=False,  # throttle/clients.py reads them, and believes only the proxies it is told of
-        server_header=False,
-        timeout_graceful_shutdown=settings.shutdown_grace_s,
+    try:
+        uvicorn.run(
+            "app.main:app_from_environment",
+            factory=True,
+            host=settings.host,
+            port=settings.port,
+            workers=settings.workers,
+            http=BoundedHttpProtocol,
+            loop="uvloop",
+            ws="none",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,  # throttle/clients.py reads them, and believes only the proxies it is told of
+            server_header=False,
+            timeout_graceful_shutdown=settings.shutdown_grace_s,
+        )
+    finally:
+        if listeners is not None:
+            listeners.close()
+
+
+def _listen_beside(settings: Settings) -> Listeners | None:
+    """Start what listens on the DICOM network; raises SettingsError now rather than in its processes."""
+    if not settings.dimse:
+        return None
+    listening_socket(settings).close()
+    tls_context(settings)
+    check_peers(settings)
+    click.echo(
+        f"  DICOM     {settings.dimse_ae_title} at {settings.host}:{settings.dimse_port}; try\n"
+        f"            echoscu -aec {settings.dimse_ae_title} {settings.host} {settings.dimse_port}",
+        err=True,
     )
+    return Listeners(settings)
 
 
 def _check_before_start(settings: Settings) -> None:

@@ -6,7 +6,8 @@ Files without preamble or File Meta Information are read too; they get a prefix 
 import struct
 import zlib
 from collections.abc import Mapping
-from mmap import mmap
+from mmap import ACCESS_READ, mmap
+from pathlib import Path
 from typing import NamedTuple
 
 from app.dicom.encoding import EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE, Encoding, dictionary_vr
@@ -71,6 +72,12 @@ def read_part10(buffer: bytes | mmap) -> Part10:
     if uid not in DEFLATED:
         _check(buffer, data_set, encoding, uid)
     return Part10(uid, encoding, meta_start, data_set, meta, lacks_preamble, lacks_meta, tuple(warnings))
+
+
+def data_set_offset(path: str) -> int:
+    """Return where the data set of a file begins, for the cage; Unreadable if this is not DICOM."""
+    with Path(path).open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as buffer:
+        return read_part10(buffer).data_set
 
 
 def _meta_start(buffer: bytes | mmap) -> int:

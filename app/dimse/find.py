@@ -66,13 +66,13 @@ def _results(session: Session, message: Message, identifier: Identifier) -> Iter
     root, _ = QUERY_RETRIEVE[message.context.abstract_syntax]
     extended = session.association.agreement.extended.get(message.context.abstract_syntax, Extended())
     require_keys(identifier, root, relational=extended.relational)
-    query = query_of(identifier, extended)
+    query = query_of(identifier)
     if identifier.level == PATIENT_LEVEL:
         return search_patients(session.archive, query)
     return search_attributes(session.archive, query)
 
 
-def query_of(identifier: Identifier, extended: Extended) -> Query:
+def query_of(identifier: Identifier) -> Query:
     """Build the query of an identifier; raises InvalidQuery for a value that its VR does not allow."""
     keys = list(identifier.keys())
     return Query(

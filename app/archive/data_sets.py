@@ -1,0 +1,46 @@
+"""Data sets without File Meta Information, for the DICOM network (PS3.7 9.3.1): as stored, or converted."""
+
+from collections.abc import Collection
+
+from app.archive.archive import Archive
+from app.archive.retrieve import open_stored, retrieve_converted, stored_path
+from app.catalog.holdings import Held
+from app.dicom.media_types import LOSSY, supplied_syntaxes
+from app.dicom.part10 import PREAMBLE, data_set_offset
+from app.dicom.uids import EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN
+from app.errors import NotConvertible
+from app.storage.interface import StoredFile
+
+_PLAIN = (EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN)
+_META_HEAD_BYTES = len(PREAMBLE) + 12
+
+
+def chosen_syntax(held: Held, accepted: Collection[str]) -> str:
+    """Return the transfer syntax to send: as stored if it is accepted, else native, else what loses nothing.
+
+    Raises NotConvertible if none of the accepted ones can be made.
+    """
+    if held.transfer_syntax_uid in accepted:
+        return held.transfer_syntax_uid
+    supplied = set(supplied_syntaxes(held.transfer_syntax_uid, has_pixels=bool(held.frames)))
+    if EXPLICIT_VR_LITTLE_ENDIAN in supplied:
+        supplied.add(IMPLICIT_VR_LITTLE_ENDIAN)  # which DICOMweb may not send, and this network has to
+    for uid in (*_PLAIN, *sorted(supplied - LOSSY)):
+        if uid in accepted and uid in supplied:
+            return uid
+    raise NotConvertible(f"The instance is held in {held.transfer_syntax_uid}, which was not accepted.")
+
+
+def open_data_set(archive: Archive, held: Held, transfer_syntax_uid: str) -> tuple[StoredFile, int]:
+    """Open the instance in a transfer syntax; return the file and where its data set begins.
+
+    As stored no byte of it is read here. Raises InstanceUnavailable, NotConvertible, CagedFailure.
+    """
+    if transfer_syntax_uid == held.transfer_syntax_uid:
+        start = held.data_set
+        if start is None:
+            start = archive.cage.run(data_set_offset, stored_path(archive, held))
+        return open_stored(archive, held), start
+    converted = retrieve_converted(archive, held, transfer_syntax_uid)
+    head = converted.read(0, _META_HEAD_BYTES)  # of our own making: its group length is right
+    return converted, _META_HEAD_BYTES + int.from_bytes(head[-4:], "little")

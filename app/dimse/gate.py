@@ -1,0 +1,144 @@
+"""The gate before associations: who connects says what it wants, soon and within limits, or goes.
+
+One thread waits for the first PDU of every new connection; only a whole A-ASSOCIATE-RQ gets further. So a
+thousand silent connections cost some memory and no thread, and nobody's turn.
+"""
+
+import logging
+import selectors
+import socket
+import ssl
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from app.dimse import pdu
+from app.dimse.errors import ProtocolError
+
+FIRST_PDU_S = 10.0
+WAITING = 256
+WAITING_PER_CLIENT = 32
+_LOOK_AROUND_S = 0.5
+_BACKLOG = 512
+
+logger = logging.getLogger("dermzoo.dimse")
+
+Admit = Callable[[socket.socket, str, bytes], None]
+
+
+@dataclass(slots=True)
+class _Newcomer:
+    connection: socket.socket
+    address: str
+    ends: float
+    received: bytearray = field(default_factory=bytearray)
+    needed: int = pdu.HEADER_BYTES
+    shakes_hands: bool = False
+
+
+class Gate:
+    """Takes connections and hands on those that begin well."""
+
+    def __init__(self, listener: socket.socket, admit: Admit, tls: ssl.SSLContext | None = None) -> None:
+        self._listener, self._admit, self._tls = listener, admit, tls
+        self._selector = selectors.DefaultSelector()
+        self._newcomers: dict[socket.socket, _Newcomer] = {}
+        self._clients: Counter[str] = Counter()
+
+    def run(self, stopping: threading.Event) -> None:
+        """Serve until the event is set; then close what has not begun."""
+        self._listener.settimeout(0)
+        self._listener.listen(_BACKLOG)
+        self._selector.register(self._listener, selectors.EVENT_READ)
+        while not stopping.is_set():
+            for key, _ in self._selector.select(_LOOK_AROUND_S):
+                if key.fileobj is self._listener:
+                    self._accept()
+                else:
+                    self._advance(key.data)
+            self._end_late_ones()
+        self._listener.close()
+        for newcomer in list(self._newcomers.values()):
+            self._drop(newcomer)
+        self._selector.close()
+
+    def _accept(self) -> None:
+        with suppress(
+            OSError
+        ):  # it may have gone again; out of descriptors, the next one may have better luck
+            connection, address = self._listener.accept()
+            client = str(address[0])
+            if self._clients[client] >= WAITING_PER_CLIENT:
+                connection.close()
+                return
+            if len(self._newcomers) >= WAITING:
+                self._drop(min(self._newcomers.values(), key=lambda newcomer: newcomer.ends))
+            connection.settimeout(0)
+            if self._tls is not None:
+                connection = self._tls.wrap_socket(
+                    connection, server_side=True, do_handshake_on_connect=False
+                )
+            newcomer = _Newcomer(connection, client, time.monotonic() + FIRST_PDU_S)
+            newcomer.shakes_hands = self._tls is not None
+            self._newcomers[connection] = newcomer
+            self._clients[client] += 1
+            self._selector.register(connection, selectors.EVENT_READ, newcomer)
+
+    def _advance(self, newcomer: _Newcomer) -> None:
+        """Take what has arrived; hand the connection on when its first PDU is whole."""
+        try:
+            if newcomer.shakes_hands:
+                newcomer.connection.do_handshake()  # type: ignore[attr-defined]
+                newcomer.shakes_hands = False
+            while len(newcomer.received) < newcomer.needed:
+                piece = newcomer.connection.recv(newcomer.needed - len(newcomer.received))
+                if not piece:
+                    self._drop(newcomer)
+                    return
+                newcomer.received += piece
+                self._look(newcomer)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            self._wait_for(newcomer, selectors.EVENT_READ)
+        except ssl.SSLWantWriteError:
+            self._wait_for(newcomer, selectors.EVENT_WRITE)
+        except ProtocolError as error:
+            with suppress(OSError):
+                newcomer.connection.send(pdu.abort_pdu(pdu.SERVICE_PROVIDER, error.reason))
+            self._drop(newcomer, str(error))
+        except OSError as error:
+            self._drop(newcomer, str(error))
+        else:
+            self._forget(newcomer)
+            newcomer.connection.settimeout(None)
+            self._admit(newcomer.connection, newcomer.address, bytes(newcomer.received))
+
+    def _look(self, newcomer: _Newcomer) -> None:
+        if newcomer.needed == pdu.HEADER_BYTES == len(newcomer.received):
+            kind, length = pdu.check_header(newcomer.received)
+            if kind != pdu.ASSOCIATE_RQ:
+                raise ProtocolError(f"the first PDU is of type {kind}, not an A-ASSOCIATE-RQ", pdu.UNEXPECTED)
+            newcomer.needed += length
+
+    def _wait_for(self, newcomer: _Newcomer, event: int) -> None:
+        self._selector.modify(newcomer.connection, event, newcomer)
+
+    def _end_late_ones(self) -> None:
+        now = time.monotonic()
+        for newcomer in [one for one in self._newcomers.values() if one.ends <= now]:
+            self._drop(newcomer, f"no A-ASSOCIATE-RQ within {FIRST_PDU_S:g} s")
+
+    def _drop(self, newcomer: _Newcomer, why: str = "") -> None:
+        self._forget(newcomer)
+        newcomer.connection.close()
+        if why:
+            logger.info("connection dropped", extra={"facts": {"client": newcomer.address, "reason": why}})
+
+    def _forget(self, newcomer: _Newcomer) -> None:
+        self._selector.unregister(newcomer.connection)
+        del self._newcomers[newcomer.connection]
+        self._clients[newcomer.address] -= 1
+        if not self._clients[newcomer.address]:
+            del self._clients[newcomer.address]

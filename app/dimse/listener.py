@@ -1,0 +1,178 @@
+"""The DIMSE listener of one process: a gate, and a thread for each association that is let in."""
+
+import logging
+import os
+import socket
+import ssl
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from app.archive.archive import Archive
+from app.dimse import pdu
+from app.dimse.association import Association
+from app.dimse.errors import Aborted, AssociationEnded, ProtocolError, Released
+from app.dimse.gate import Gate
+from app.dimse.negotiation import agree, read_request
+from app.dimse.peers import Peers
+from app.dimse.services import serve_message
+from app.dimse.session import Session
+from app.dimse.slots import Slots
+from app.dimse.toll import Toll
+from app.observability.associations import AssociationMetrics
+from app.throttle.budget import Budget
+
+IDLE_S = 30.0
+PDU_S = 30.0
+LINGER_S = 1.0
+_META = pdu.HEADER_BYTES
+
+# PS3.8 Table 9-21: source and reason of a rejection.
+_CALLED_AE_TITLE_UNKNOWN = (1, 7)
+_LOCAL_LIMIT_EXCEEDED = (3, 2)
+
+logger = logging.getLogger("dermzoo.dimse")
+
+
+@dataclass
+class Listener:
+    """What all associations of a process share."""
+
+    archive: Archive
+    budget: Budget | None
+    peers: Peers
+    slots: Slots
+    metrics: AssociationMetrics
+    stopping: threading.Event = field(default_factory=threading.Event)
+    _threads: set[threading.Thread] = field(default_factory=set)
+
+    def run(self, listening: socket.socket, tls: ssl.SSLContext | None = None) -> None:
+        """Listen until `stopping` is set; then let what is under way finish its message, or abort it."""
+        Gate(listening, self._admit, tls).run(self.stopping)
+        ends = time.monotonic() + self.archive.settings.shutdown_grace_s
+        for thread in list(self._threads):
+            thread.join(max(0.0, ends - time.monotonic()))
+
+    def _admit(self, connection: socket.socket, address: str, first: bytes) -> None:
+        """Give the connection a slot and a thread, or reject it as transient."""
+        slot = self.slots.take(address)
+        if slot is None:
+            self._refuse(connection, address, _LOCAL_LIMIT_EXCEEDED, "too many associations", transient=True)
+            return
+        thread = threading.Thread(
+            target=self._serve,
+            args=(connection, address, first, slot),
+            name=f"association {address}",
+            daemon=True,
+        )
+        self._threads.add(thread)
+        thread.start()
+
+    def _serve(self, connection: socket.socket, address: str, first: bytes, slot: int) -> None:
+        try:
+            self._associate(connection, address, first)
+        except Exception:
+            logger.exception("an association failed", extra={"facts": {"client": address}})
+        finally:
+            connection.close()
+            os.close(slot)
+            self._threads.discard(threading.current_thread())
+
+    def _associate(self, connection: socket.socket, address: str, first: bytes) -> None:
+        toll = Toll(self.budget, address, self.stopping)
+        wire = pdu.Wire(connection, idle_s=IDLE_S, pdu_s=PDU_S, pay=toll.pay)
+        settings = self.archive.settings
+        try:
+            request = read_request(first[_META:])
+        except ProtocolError as error:
+            _abort(wire, error)
+            self._log(address, {"result": "aborted", "reason": str(error)})
+            return
+        called = request.called_ae_title.strip()
+        if settings.dimse_check_called_ae_title and called != settings.dimse_ae_title:
+            self._refuse(connection, address, _CALLED_AE_TITLE_UNKNOWN, f"called {called!r}")
+            return
+        if toll.refusal() is not None:
+            self._refuse(connection, address, _LOCAL_LIMIT_EXCEEDED, "over the budget", transient=True)
+            return
+        agreement, acceptance = agree(request, private_too=settings.dimse_private_sop_classes)
+        session = Session(
+            association=Association(wire, agreement, self.stopping),
+            archive=self.archive,
+            peers=self.peers,
+            toll=toll,
+            address=address,
+            may=self.peers.may(agreement.calling_ae_title, address),
+            ae_title=settings.dimse_ae_title,
+        )
+        self._converse(session, acceptance)
+
+    def _converse(self, session: Session, acceptance: bytes) -> None:
+        """Answer request after request until the association ends; log it."""
+        wire, started = session.association.wire, time.monotonic()
+        result, reason = "aborted", ""
+        try:
+            wire.write(acceptance)
+            while True:
+                serve_message(session, session.association.receive())
+        except Released:
+            result = "released"
+            wire.linger(LINGER_S)
+        except Aborted as ended:
+            reason = str(ended)
+        except AssociationEnded as ended:
+            reason = str(ended)
+            _abort(wire, ended)
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}"
+            _abort(wire, error)
+            logger.exception("a request failed", extra={"facts": {"client": session.address}})
+        finally:
+            agreement = session.association.agreement
+            self._log(
+                session.address,
+                {
+                    "result": result,
+                    "reason": reason,
+                    "calling_ae_title": agreement.calling_ae_title,
+                    "called_ae_title": agreement.called_ae_title,
+                    "implementation": agreement.implementation,
+                    "contexts": len(agreement.contexts),
+                    "counts": dict(session.counts),
+                    "bytes_in": wire.bytes_in,
+                    "bytes_out": wire.bytes_out,
+                    "seconds": round(time.monotonic() - started, 3),
+                    "budget_wait_s": round(session.toll.waited_s, 3),
+                },
+            )
+            self.metrics.count(result, session.counts, wire.bytes_in, wire.bytes_out)
+
+    def _refuse(
+        self,
+        connection: socket.socket,
+        address: str,
+        source_and_reason: tuple[int, int],
+        why: str,
+        *,
+        transient: bool = False,
+    ) -> None:
+        source, reason = source_and_reason
+        with suppress(OSError):
+            connection.settimeout(LINGER_S)
+            connection.sendall(pdu.reject_pdu(transient=transient, source=source, reason=reason))
+        connection.close()
+        self._log(address, {"result": "rejected", "reason": why})
+        self.metrics.count("rejected", {}, 0, 0)
+
+    def _log(self, address: str, facts: dict[str, object]) -> None:
+        logger.info("association", extra={"facts": {"client": address, **facts}})
+
+
+def _abort(wire: pdu.Wire, error: Exception) -> None:
+    """Tell the peer that it is over, and wait a moment for it to have heard."""
+    source = pdu.SERVICE_PROVIDER if isinstance(error, ProtocolError) else pdu.SERVICE_USER
+    reason = error.reason if isinstance(error, ProtocolError) else pdu.NOT_SPECIFIED
+    with suppress(AssociationEnded):
+        wire.write(pdu.abort_pdu(source, reason))
+        wire.linger(LINGER_S)

@@ -1,0 +1,124 @@
+"""C-GET and C-MOVE (PS3.4 C.4.2, C.4.3): one retrieval, to the caller itself or to a peer that is known."""
+
+from app.dimse.association import Message
+from app.dimse.commands import Command, Element, text_of
+from app.dimse.errors import AssociationEnded
+from app.dimse.find import require_keys
+from app.dimse.identifiers import Identifier, read_identifier
+from app.dimse.negotiation import Extended
+from app.dimse.peers import Peer
+from app.dimse.requestor import Unreachable, request_association, storage_proposals
+from app.dimse.session import Session
+from app.dimse.sop_classes import QUERY_RETRIEVE
+from app.dimse.status import (
+    DESTINATION_UNKNOWN,
+    NOT_AUTHORIZED,
+    OUT_OF_RESOURCES,
+    OUT_OF_RESOURCES_SUBOPERATIONS,
+    PROCESSING_FAILURE,
+    QUERY,
+    UNABLE_TO_PROCESS,
+    Status,
+    status_of,
+)
+from app.dimse.suboperations import Progress, Selected, finish, select, send_selected, store_remotely
+from app.dimse.toll import comment_on
+from app.errors import ArchiveError
+
+
+def get(session: Session, message: Message) -> None:
+    """Send what is asked for back on the same association."""
+    selection = _selection(session, message, "get")
+    if selection is None:
+        return
+    association = session.association
+    cancelled: list[bool] = []
+
+    def note_cancel(received: Message) -> bool:
+        cancelled.append(association.is_cancel(received, message))
+        return True
+
+    send_selected(
+        session,
+        message,
+        selection,
+        lambda selected, number: store_remotely(
+            session.archive, association, selected, number, response_to=note_cancel
+        ),
+        lambda: any(cancelled) or association.is_cancelled(message),
+    )
+
+
+def move(session: Session, message: Message) -> None:
+    """Send what is asked for to a peer on an association of our own."""
+    selection = _selection(session, message, "move")
+    if selection is None:
+        return
+    title = text_of(message.command, Element.MOVE_DESTINATION)
+    peer = session.peers.destination(title)
+    if peer is None:
+        session.association.respond(
+            message, DESTINATION_UNKNOWN, comment="The destination is not in the peers file"
+        )
+        return
+    if not selection:
+        finish(session, message, Progress(0))
+        return
+    try:
+        _move_to(session, message, peer, selection)
+    except Unreachable as error:
+        progress = Progress(0, failed=[str(one.reference.sop_instance_uid) for one in selection])
+        session.association.respond(
+            message,
+            OUT_OF_RESOURCES_SUBOPERATIONS,
+            comment=str(error),
+            more=progress.counts(with_remaining=False),
+        )
+
+
+def _move_to(session: Session, message: Message, peer: Peer, selection: list[Selected]) -> None:
+    proposals = storage_proposals((one.sop_class_uid, one.transfer_syntax_uid) for one in selection)
+    originator: Command = {
+        Element.MOVE_ORIGINATOR_AE_TITLE: session.association.agreement.calling_ae_title,
+        Element.MOVE_ORIGINATOR_MESSAGE_ID: message.message_id,
+    }
+    with request_association(peer, session.ae_title, proposals, pay=session.toll.pay) as remote:
+
+        def deliver(selected: Selected, number: int) -> Status:
+            try:
+                return store_remotely(session.archive, remote, selected, number, more=originator)
+            except AssociationEnded:
+                # The destination is gone: this one failed, and so does each that follows.
+                return PROCESSING_FAILURE
+
+        send_selected(session, message, selection, deliver, lambda: session.association.is_cancelled(message))
+
+
+def _selection(session: Session, message: Message, service: str) -> list[Selected] | None:
+    """Return what a request addresses; None if it was refused, and answered."""
+    association = session.association
+    data = association.receive_identifier(message)
+    refused = _refusal(session, service)
+    if refused is None:
+        try:
+            return select(session.archive, _identifier(session, message, data))
+        except ArchiveError as error:
+            refused = status_of(error, QUERY, UNABLE_TO_PROCESS), str(error)
+    association.respond(message, refused[0], comment=refused[1])
+    return None
+
+
+def _refusal(session: Session, service: str) -> tuple[Status, str] | None:
+    if service not in session.may:
+        return NOT_AUTHORIZED, "You may not do this here: ask for an entry in the peers file"
+    if refusal := session.toll.refusal():
+        return OUT_OF_RESOURCES, comment_on(refusal)
+    return None
+
+
+def _identifier(session: Session, message: Message, data: bytes) -> Identifier:
+    identifier = read_identifier(data, message.context.transfer_syntax)
+    root, _ = QUERY_RETRIEVE[message.context.abstract_syntax]
+    extended = session.association.agreement.extended.get(message.context.abstract_syntax, Extended())
+    require_keys(identifier, root, relational=extended.relational)
+    return identifier

@@ -1,0 +1,46 @@
+"""The one table of services: which command in which presentation context is answered by what."""
+
+from collections.abc import Callable
+
+from app.dimse.association import Message
+from app.dimse.commands import RESPONSE, Kind
+from app.dimse.echo import echo
+from app.dimse.find import find
+from app.dimse.retrieve import get, move
+from app.dimse.session import Session
+from app.dimse.sop_classes import QUERY_RETRIEVE, VERIFICATION, Service
+from app.dimse.status import SOP_CLASS_NOT_SUPPORTED, UNRECOGNIZED_OPERATION
+from app.dimse.store import store
+
+Handler = Callable[[Session, Message], None]
+
+_OF_QUERY_RETRIEVE = {
+    Service.FIND: (Kind.C_FIND_RQ, find),
+    Service.GET: (Kind.C_GET_RQ, get),
+    Service.MOVE: (Kind.C_MOVE_RQ, move),
+}
+
+
+def handler_for(abstract_syntax: str) -> tuple[Kind, Handler]:
+    """Return the one request that a presentation context is for, and what answers it."""
+    if abstract_syntax == VERIFICATION:
+        return Kind.C_ECHO_RQ, echo
+    if abstract_syntax in QUERY_RETRIEVE:
+        return _OF_QUERY_RETRIEVE[QUERY_RETRIEVE[abstract_syntax][1]]
+    return Kind.C_STORE_RQ, store
+
+
+def serve_message(session: Session, message: Message) -> None:
+    """Answer one request."""
+    if message.kind == Kind.C_CANCEL_RQ:
+        return  # of something that is answered already
+    expected, handle = handler_for(message.context.abstract_syntax)
+    is_known = message.kind in Kind._value2member_map_ and not message.kind & RESPONSE
+    session.counts[Kind(message.kind).name.removesuffix("_RQ") if is_known else "unknown"] += 1
+    if message.kind == expected and message.context.peer_asks:
+        handle(session, message)
+        return
+    if message.has_data_set:
+        session.association.receive_data_set(message, lambda _: None)
+    status = SOP_CLASS_NOT_SUPPORTED if is_known else UNRECOGNIZED_OPERATION
+    session.association.respond(message, status, comment="Not in this presentation context")
