@@ -5,6 +5,7 @@ import os
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from typing import TypeVar
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -13,6 +14,8 @@ from app.storage.interface import StoredFile
 
 WHOLE_BYTES = 5 * 2**18  # a body up to here goes out in one send: a photograph, usually
 SEND_BYTES = 2**19  # of a longer one; two of them are in memory, one here and one on its way
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,15 +32,15 @@ Source = bytes | FileRange
 Content = Sequence[Source] | AsyncIterator[Source]
 
 
-async def each(content: Content) -> AsyncGenerator[Source]:
-    """Yield the sources of a content, of either kind."""
+async def each(content: Sequence[T] | AsyncIterator[T]) -> AsyncGenerator[T]:
+    """Yield what a content has, of either kind."""
     if isinstance(content, Sequence):
-        for source in content:
-            yield source
+        for one in content:
+            yield one
         return
     async with aclosing(content) as later:  # type: ignore[type-var] # they are generators
-        async for source in later:
-            yield source
+        async for one in later:
+            yield one
 
 
 class Stream(Response):
@@ -109,6 +112,9 @@ async def chunks(content: Content) -> AsyncGenerator[bytes]:
         async for source in every:
             if isinstance(source, bytes):
                 pending += source
+                if len(pending) >= SEND_BYTES:
+                    yield pending
+                    pending = b""
             else:
                 position, end = source.offset, source.offset + source.length
                 while position < end:

@@ -1,11 +1,15 @@
-"""One table: what goes wrong in the archive, as HTTP says it; bodies are problem details (RFC 9457)."""
+"""One table: what goes wrong in the archive, as HTTP says it, and in which form it is told (RFC 9457)."""
 
+from collections.abc import Callable
+from html import escape
 from http import HTTPStatus
 
 import orjson
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from app.errors import (
     ArchiveError,
@@ -18,14 +22,17 @@ from app.errors import (
     InvalidQuery,
     NotConvertible,
     NotFound,
+    SearchTooBroad,
     StorageFailed,
     StorageFull,
     Unaddressable,
     Unreadable,
 )
+from app.web.media_ranges import parse_accept
 
 STATUS: dict[type[ArchiveError], HTTPStatus] = {
     InvalidQuery: HTTPStatus.BAD_REQUEST,
+    SearchTooBroad: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     NotFound: HTTPStatus.NOT_FOUND,
     Gone: HTTPStatus.GONE,
     Unreadable: HTTPStatus.CONFLICT,
@@ -54,12 +61,66 @@ class RequestError(Exception):
         self.headers = headers or {}
 
 
+class Problem(Response):
+    """A refusal, in the form that the client reads: a problem document, or the same as HTML or plain text.
+
+    PS3.18 8.6.3 has HTML where the client says nothing of it; a machine is the likelier reader here.
+    """
+
+    def __init__(self, status: int, detail: str, headers: dict[str, str] | None = None) -> None:
+        every = {"Cache-Control": "no-store", "Vary": "Accept", **(headers or {})}
+        super().__init__(_as_json(status, detail), status, every, media_type=PROBLEM_JSON)
+        self.detail = detail
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        media_type = _readable(Headers(scope=scope).getlist("accept"))
+        if media_type != PROBLEM_JSON:
+            self.body = FORMS[media_type](self.status_code, self.detail)
+            self.headers["content-type"] = f"{media_type}; charset=utf-8"
+            self.headers["content-length"] = str(len(self.body))
+        if media_type == "text/html":
+            self.headers["content-security-policy"] = "default-src 'none'"
+        await super().__call__(scope, receive, send)
+
+
 def problem(status: int, detail: str, headers: dict[str, str] | None = None) -> Response:
-    """Return a problem document; `detail` says what is wrong and what to do."""
+    """Return a refusal; `detail` says what is wrong and what to do."""
+    return Problem(status, detail, headers)
+
+
+def _readable(accept: list[str]) -> str:
+    """Return the form that the client names with the highest quality; JSON where it names none."""
+    for media_range in parse_accept(accept):
+        if media_range.is_multipart:
+            continue
+        if media_range.media_type in FORMS:
+            return media_range.media_type
+        if media_range.media_type.endswith(("/json", "+json")):
+            break
+    return PROBLEM_JSON
+
+
+def _as_json(status: int, detail: str) -> bytes:
     title = HTTPStatus(status).phrase
-    body = orjson.dumps({"type": "about:blank", "title": title, "status": status, "detail": detail})
-    every = {"Cache-Control": "no-store", **(headers or {})}
-    return Response(body, status, every, media_type="application/problem+json")
+    return orjson.dumps({"type": "about:blank", "title": title, "status": status, "detail": detail})
+
+
+def _as_html(status: int, detail: str) -> bytes:
+    title = f"{status} {HTTPStatus(status).phrase}"
+    return (
+        f'<!DOCTYPE html>\n<html lang="en">\n<meta charset="utf-8">\n<title>{title}</title>\n'
+        f"<h1>{title}</h1>\n<p>{escape(detail)}</p>\n</html>\n"
+    ).encode()
+
+
+def _as_text(status: int, detail: str) -> bytes:
+    return f"{status} {HTTPStatus(status).phrase}\n{detail}\n".encode()
+
+
+PROBLEM_JSON = "application/problem+json"
+# The forms of a refusal that stand beside JSON, by their media type.
+FORMS: dict[str, Callable[[int, str], bytes]] = {"text/html": _as_html, "text/plain": _as_text}
 
 
 async def archive_error(_request: Request, error: Exception) -> Response:

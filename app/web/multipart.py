@@ -1,6 +1,7 @@
 """multipart/related bodies out, part by part (PS3.18 8.6.1.2.1, RFC 2387)."""
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from secrets import token_hex
 
@@ -41,6 +42,15 @@ def multipart_response(root_type: str, parts: Iterable[Part], selected: Selected
     return Stream(_encode(ready, boundary), media_type, length=length, files=files, headers=headers)
 
 
+def later_multipart_response(
+    root_type: str, parts: AsyncIterator[Part], selected: Selected | None = None
+) -> Stream:
+    """Return parts that are made when their turn comes as one answer."""
+    boundary = selected.boundary if selected else token_hex(16)
+    media_type = f'multipart/related; type="{root_type}"; boundary={boundary}'
+    return Stream(_encode(parts, boundary), media_type, headers=selected.headers if selected else None)
+
+
 def single_part_response(part: Part, selected: Selected | None = None) -> Stream:
     """Return one part's content alone; ranges.py answers a request for a range of it."""
     files = [part.file] if part.file is not None else []
@@ -48,12 +58,13 @@ def single_part_response(part: Part, selected: Selected | None = None) -> Stream
     return Stream(part.content, part.content_type, length=part.length, files=files, headers=headers)
 
 
-async def _encode(parts: list[Part], boundary: str) -> AsyncIterator[Source]:
-    for part in parts:
-        yield part.head(boundary)
-        async for source in each(part.content):
-            yield source
-        yield b"\r\n"
+async def _encode(parts: Sequence[Part] | AsyncIterator[Part], boundary: str) -> AsyncIterator[Source]:
+    async with aclosing(each(parts)) as every:
+        async for part in every:
+            yield part.head(boundary)
+            async for source in each(part.content):
+                yield source
+            yield b"\r\n"
     yield _end(boundary)
 
 
