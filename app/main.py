@@ -29,6 +29,7 @@ from app.web.cors import Options, PublicCors
 from app.web.dependencies import SERVICE_PATH
 from app.web.dicomweb import dicomweb_routes
 from app.web.openapi import describe
+from app.web.searching import SearchThreads
 
 CONFIG_VARIABLE = "DERMZOO_CONFIG_FILE"  # how `dermzoo serve` tells its worker processes which file to read
 
@@ -43,10 +44,12 @@ def create_app(settings: Settings) -> ASGIApp:
     archive = Archive.open(settings)
     budget = open_budget(settings) if settings.throttle == "on" else None
     commitments = Commitments(archive)
-    app = _application(archive, commitments, budget)
+    searches = SearchThreads()
+    app = _application(archive, commitments, budget, searches)
     app.state.archive, app.state.budget = archive, budget
     app.state.clients = Clients(settings.trusted_proxies)
     app.state.limits = RouteLimits(budget, app.state.clients)
+    app.state.searches = searches
     app.state.metrics = Metrics()
     app.state.commitments = commitments
     app.state.thumbnails = Thumbnails(archive.thumbnails_dir, archive.cage, settings.thumbnails_max_bytes)
@@ -62,13 +65,16 @@ def create_app(settings: Settings) -> ASGIApp:
     return RequestLog(served, app.state.metrics, request_log_writer(settings.log_level))
 
 
-def _application(archive: Archive, commitments: Commitments, budget: Budget | None) -> FastAPI:
+def _application(
+    archive: Archive, commitments: Commitments, budget: Budget | None, searches: SearchThreads
+) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         try:
             yield
         finally:
             commitments.close()
+            searches.close()
             archive.close()
             if budget is not None:
                 budget.close()

@@ -5,8 +5,11 @@ from dataclasses import replace
 
 from app.archive.archive import Archive
 from app.catalog.documents import Attributes, parse
-from app.catalog.search import Page, search
+from app.catalog.question import is_answered_at_once
+from app.catalog.search import Page, search, search_within
 from app.dicom.matching import Level, Query, SingleValue
+
+__all__ = ["is_answered_at_once", "search_archive", "search_attributes", "search_patients"]
 
 _FIRST_READ, _NEXT_READS = 20, 500
 _PATIENT_ID, _PATIENT_NAME = "00100020", "00100010"
@@ -24,16 +27,21 @@ def search_archive(archive: Archive, query: Query) -> Page:
     most = archive.settings.search_limit
     if query.study_instance_uid is None and (query.limit is None or query.limit > most):
         query = replace(query, limit=most)
+    return _page(archive, query)
+
+
+def _page(archive: Archive, query: Query) -> Page:
     with archive.catalog.read() as connection:
-        return search(connection, query, archive.pages)
+        if is_answered_at_once(query):
+            return search(connection, query, archive.pages)
+        return search_within(connection, query, archive.pages, archive.settings.search_work_s)
 
 
 def search_attributes(archive: Archive, query: Query) -> Iterator[Attributes]:
     """Yield the attributes of everything that matches, as they are read: no limit, and the first at once."""
     query = replace(query, limit=_FIRST_READ)
     while True:
-        with archive.catalog.read() as connection:
-            page = search(connection, query, archive.pages)
+        page = _page(archive, query)
         yield from map(parse, page.answers)
         if not page.remaining:
             return

@@ -48,11 +48,11 @@ class Plan:
         return [own.c.id, *columns]
 
 
-def plan(query: Query, unmatched: tuple[str, ...]) -> Plan:
+def plan(query: Query) -> Plan:
     """Decide what to read; the keys used for matching are returned too (PS3.18 10.6.3.3)."""
     include = query.include
     if include != "all":
-        include = include | {tag[:8] for tag, _ in query.matches} | {tag[:8] for tag in unmatched}
+        include = include | {tag[:8] for tag, _ in query.matches}
     returned = {query.level}
     if query.study_instance_uid is None:
         returned.add(Level.STUDY)

@@ -37,6 +37,11 @@ class Attribute:
         return value_representation(self.tag)
 
     @property
+    def is_in_sequence(self) -> bool:
+        """Whether its column holds the values of all items of a sequence."""
+        return "." in self.name
+
+    @property
     def is_integer(self) -> bool:
         """Whether its column holds integers."""
         return self.vr in INTEGER_VRS

@@ -1,28 +1,31 @@
 """Matching (PS3.4 C.2.2.2) as SQL conditions. A statement is built once for each shape of question."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any
 
-from sqlalchemy import ColumnElement, bindparam, func, select
+from sqlalchemy import ColumnElement, CompoundSelect, Select, bindparam, func, literal, or_, select, union
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import GenericFunction
 from sqlalchemy.types import Boolean
 
 from app.catalog.attributes import Attribute
-from app.catalog.models import instance, series, study
+from app.catalog.models import instance, name_term, series, study
 from app.dicom.matching import (
+    Empty,
+    Every,
+    Fuzzy,
     Level,
     Match,
     Range,
     SingleValue,
     UIDList,
-    Universal,
     Wildcard,
     time_bounds,
 )
-from app.dicom.person_names import fold_name
+from app.dicom.person_names import fold_name, sound
 
 TABLES = {Level.STUDY: study, Level.SERIES: series, Level.INSTANCE: instance}
 
@@ -35,9 +38,23 @@ class Operator(Enum):
     EQUAL = auto()
     AMONG = auto()
     LIKE = auto()
+    LIKE_ANYWHERE = auto()  # no prefix to look up, but an index to read through
     AT_LEAST = auto()
     AT_MOST = auto()
+    EMPTY = auto()
     NEVER = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class NameTerms:
+    """A person name by so many words of it, or by what its column is compared with."""
+
+    words: int
+    literal: tuple[Operator, ...]
+
+
+Comparison = Operator | NameTerms
+Asked = tuple[Comparison, Any]  # the values of NameTerms are a dict, by the end of the parameter's name
 
 
 class like_dicom(GenericFunction[bool]):  # noqa: N801 the name it has in SQL expressions
@@ -63,43 +80,102 @@ _GLOB = str.maketrans({"[": "[[]"})
 _LIKE = str.maketrans({"*": "%", "?": "_", "%": r"\%", "_": r"\_", "\\": r"\\"})
 
 
-def comparisons(attribute: Attribute, match: Match, *, is_sqlite: bool) -> Iterator[tuple[Operator, Any]]:
-    """Yield what a match asks of its column; nothing for universal matching."""
-    fold = fold_name if attribute.vr == "PN" else str
+def comparisons(attribute: Attribute, match: Match, *, is_sqlite: bool) -> Iterator[Asked]:
+    """Yield what a match asks of its column; nothing for universal matching.
+
+    Of an attribute in a sequence the column holds the values of all items: it narrows, and does not decide.
+    """
+    if attribute.is_in_sequence:
+        if isinstance(match, SingleValue | Wildcard):
+            text = match.value if isinstance(match, SingleValue) else match.pattern
+            yield Operator.LIKE, _pattern(f"*{text}*", is_sqlite=is_sqlite)
+        return
     match match:
-        case Universal():
-            return
-        case SingleValue(value) if attribute.is_integer:
-            number = int(value)
-            yield (Operator.EQUAL, number) if -(2**63) <= number < 2**63 else (Operator.NEVER, None)
-        case SingleValue(value) if attribute.vr == "TM":
-            yield from zip((Operator.AT_LEAST, Operator.AT_MOST), time_bounds("TM", value), strict=True)
+        case Empty():
+            yield Operator.NEVER if attribute.source == "count" else Operator.EMPTY, None
         case SingleValue(value):
-            yield Operator.EQUAL, fold(value)
+            yield from _value_comparisons(attribute, value)
+        case Every(values):
+            yield from ((Operator.EQUAL, value) for value in values)
         case UIDList((value,)):
             yield Operator.EQUAL, value
         case UIDList(values):
             yield Operator.AMONG, list(values)
         case Wildcard(pattern):
-            pattern = fold(pattern)
-            if prefix := pattern[: min(pattern.find(c) % (len(pattern) + 1) for c in "*?")]:
-                # So that the index narrows the search; the pattern decides.
-                yield Operator.AT_LEAST, prefix
-                yield Operator.AT_MOST, prefix + MAX_CODE_POINT
-            yield Operator.LIKE, pattern.translate(_GLOB if is_sqlite else _LIKE)
+            yield from _like_comparisons(attribute, pattern, is_sqlite=is_sqlite)
+        case Fuzzy():
+            yield _fuzzy_comparison(attribute, match, is_sqlite=is_sqlite)
         case Range(start, end):
-            if start:
-                yield Operator.AT_LEAST, time_bounds(attribute.vr, start)[0]
-            if end:
-                yield Operator.AT_MOST, time_bounds(attribute.vr, end)[1]
+            bounds = (time_bounds(attribute.vr, start)[0], time_bounds(attribute.vr, end)[1])
+            both = zip((start, end), (Operator.AT_LEAST, Operator.AT_MOST), bounds, strict=True)
+            yield from ((operator, bound) for given, operator, bound in both if given)
 
 
-def condition(attribute: Attribute, level: Level, operator: Operator, name: str) -> ColumnElement[bool]:
+def _value_comparisons(attribute: Attribute, value: str) -> Iterator[Asked]:
+    if attribute.is_integer:
+        number = int(value)
+        yield (Operator.EQUAL, number) if -(2**63) <= number < 2**63 else (Operator.NEVER, None)
+    elif attribute.vr == "TM":
+        yield from zip((Operator.AT_LEAST, Operator.AT_MOST), time_bounds("TM", value), strict=True)
+    else:
+        yield Operator.EQUAL, fold_name(value) if attribute.vr == "PN" else value
+
+
+def _pattern(pattern: str, *, is_sqlite: bool) -> str:
+    return pattern.translate(_GLOB if is_sqlite else _LIKE)
+
+
+def _like_comparisons(attribute: Attribute, pattern: str, *, is_sqlite: bool) -> Iterator[Asked]:
+    if attribute.vr == "PN":
+        pattern = fold_name(pattern)
+    prefix = pattern[: min(pattern.find(c) % (len(pattern) + 1) for c in "*?")]
+    if prefix:
+        # So that the index narrows the search; the pattern decides.
+        yield Operator.AT_LEAST, prefix
+        yield Operator.AT_MOST, prefix + MAX_CODE_POINT
+    anywhere = attribute.indexed and attribute.source == "column" and not prefix
+    yield (
+        Operator.LIKE_ANYWHERE if anywhere else Operator.LIKE,
+        _pattern(pattern, is_sqlite=is_sqlite),
+    )
+
+
+def _fuzzy_comparison(attribute: Attribute, match: Fuzzy, *, is_sqlite: bool) -> Asked:
+    values: dict[str, Any] = {"_attribute": int(attribute.tag, 16)}
+    for number, word in enumerate(match.words):
+        values |= {
+            f"_low{number}": word,
+            f"_high{number}": word + MAX_CODE_POINT,
+            f"_sound{number}": sound(word) or word,
+        }
+    literally: list[Operator] = []
+    for operator, value in comparisons(attribute, match.literal, is_sqlite=is_sqlite):
+        assert isinstance(operator, Operator)
+        values[f"_{len(literally)}"] = value
+        literally.append(Operator.LIKE if operator is Operator.LIKE_ANYWHERE else operator)
+    return NameTerms(len(match.words), tuple(literally)), values
+
+
+def condition(attribute: Attribute, level: Level, comparison: Comparison, name: str) -> ColumnElement[bool]:
     """Return the condition on rows of a level; `name` is the parameter that will hold the value."""
     if attribute.source == "modalities":
-        matching = select(series.c.study_id).where(compare(series.c.modality, operator, name))
-        return (study.c.id if level == Level.STUDY else series.c.study_id).in_(matching)
-    return compare(TABLES[attribute.level].c[attribute.column], operator, name)
+        return _modalities_condition(level, comparison, name)
+    table = TABLES[attribute.level]
+    column = table.c[attribute.column]
+    if isinstance(comparison, NameTerms):
+        return table.c.id.in_(_named(column, comparison, name))
+    if comparison is Operator.LIKE_ANYWHERE:
+        # The index alone is read, which is a fraction of the rows.
+        return table.c.id.in_(select(table.c.id).where(compare(column, comparison, name)))
+    return compare(column, comparison, name)
+
+
+def _modalities_condition(level: Level, comparison: Comparison, name: str) -> ColumnElement[bool]:
+    assert isinstance(comparison, Operator)
+    study_id = study.c.id if level == Level.STUDY else series.c.study_id
+    if comparison is Operator.EMPTY:
+        return study_id.not_in(select(series.c.study_id).where(series.c.modality != ""))
+    return study_id.in_(select(series.c.study_id).where(compare(series.c.modality, comparison, name)))
 
 
 def compare(column: ColumnElement[Any], operator: Operator, name: str) -> ColumnElement[bool]:
@@ -109,23 +185,40 @@ def compare(column: ColumnElement[Any], operator: Operator, name: str) -> Column
             return column == bindparam(name)
         case Operator.AMONG:
             return column.in_(bindparam(name, expanding=True))
-        case Operator.LIKE:
+        case Operator.LIKE | Operator.LIKE_ANYWHERE:
             return like_dicom(column, bindparam(name))
         case Operator.AT_LEAST:
             return column >= bindparam(name)
         case Operator.AT_MOST:
             return column <= bindparam(name)
+        case Operator.EMPTY:
+            return column.is_(None) if column.type.python_type is int else or_(column.is_(None), column == "")
         case Operator.NEVER:
-            return column.is_(None) & column.is_not(None)
+            return literal(1) == literal(0)
 
 
-STUDY_MOMENT = study.c.study_date + func.coalesce(study.c.study_time, "")
-"""Study Date and Time as one value: a range over both is one range (C.2.2.2.5)."""
+def _named(column: ColumnElement[Any], terms: NameTerms, name: str) -> CompoundSelect[Any]:
+    """Return the studies that have each word, or that match literally."""
+    first, *others = (_with_word(name, number) for number in range(terms.words))
+    every = [
+        found.where(*(name_term.c.study_id.in_(union(*other)) for other in others)) if others else found
+        for found in first
+    ]
+    literally = select(study.c.id).where(
+        *(compare(column, operator, f"{name}_{number}") for number, operator in enumerate(terms.literal))
+    )
+    return union(*every, literally)
 
 
-def moment_comparisons(date: Range, time: Range) -> Iterator[tuple[Operator, str]]:
-    """Yield what a combined range of dates and times asks of STUDY_MOMENT."""
-    if date.start:
-        yield Operator.AT_LEAST, date.start + time_bounds("TM", time.start)[0]
-    if date.end:
-        yield Operator.AT_MOST, date.end + time_bounds("TM", time.end)[1]
+def _with_word(name: str, number: int) -> list[Select[Any]]:
+    """Return the studies with a word that begins so, and those with one that sounds so."""
+    here = select(name_term.c.study_id).where(name_term.c.attribute == bindparam(f"{name}_attribute"))
+    term = name_term.c.term
+    begins = here.where(term >= bindparam(f"{name}_low{number}"), term < bindparam(f"{name}_high{number}"))
+    return [begins, here.where(term == bindparam(f"{name}_sound{number}"))]
+
+
+def moment(date: Attribute, time: Attribute) -> ColumnElement[str]:
+    """Return a date and a time as one value: a range over both is one range (C.2.2.2.5)."""
+    columns = TABLES[date.level].c
+    return columns[date.column] + func.coalesce(columns[time.column], "")

@@ -1,11 +1,14 @@
 """Attribute matching as PS3.4 C.2.2.2 defines it, for QIDO-RS and C-FIND alike."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
+from math import isfinite
 from typing import Literal
 
-from app.dicom.tags import keyword, value_representation
+from app.dicom.person_names import words
+from app.dicom.tags import keyword, time_of, value_multiplicity, value_representation
 from app.errors import InvalidQuery
 
 # PS3.4 C.2.2.2.4 lists what wild cards do NOT apply to; these are the rest.
@@ -13,6 +16,15 @@ WILDCARD_VRS = frozenset({"AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", 
 RANGE_VRS = frozenset({"DA", "DT", "TM"})  # C.2.2.2.5
 INTEGER_VRS = frozenset({"IS", "SL", "SS", "SV", "UL", "US", "UV"})
 NUMBER_VRS = INTEGER_VRS | {"DS", "FD", "FL"}
+UNMATCHED_VRS = frozenset({"OB", "OD", "OF", "OL", "OV", "OW"})  # C.2.2.2.1 has no matching for them
+SEVERAL_VRS = frozenset({"AE", "AS", "AT", "CS", "LO", "PN", "SH", "UC"})  # C.2.2.2.8
+
+LONGEST_VALUE = 1024  # characters of one value: a wild card may make it longer than its VR allows (C.2.2.2)
+MOST_WORDS = 8  # of a name, that fuzzy matching heeds
+EMPTY = '""'  # C.2.2.2.7
+
+_WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,40}")
+_LIST = re.compile(r"[\\,]")
 
 PATTERNS = {
     "DA": (re.compile(r"\d{8}"), "YYYYMMDD"),
@@ -63,17 +75,58 @@ class Range:
     end: str
 
 
-Match = Universal | SingleValue | UIDList | Wildcard | Range
+@dataclass(frozen=True)
+class Empty:
+    """C.2.2.2.7: absent, or without a value."""
+
+
+@dataclass(frozen=True)
+class Every:
+    """C.2.2.2.8: each of these is one of the attribute's values."""
+
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Fuzzy:
+    """C.2.2.2.1.1: each word begins or sounds like one of the name's; or the name matches literally."""
+
+    words: tuple[str, ...]
+    literal: SingleValue | Wildcard
+
+
+Match = Universal | SingleValue | UIDList | Wildcard | Range | Empty | Every | Fuzzy
+
+
+@dataclass(frozen=True)
+class Semantics:
+    """What else a value may mean, as negotiated (PS3.4 C.5.1) or asked for (PS3.18 8.3.4.2, .5, .6)."""
+
+    fuzzy: bool = False
+    empty_values: bool = False
+    multiple_values: bool = False
+
+
+LITERAL = Semantics()
+
+
+@dataclass(frozen=True)
+class Order:
+    """Results by the values of an attribute; those without one come first, or last where it descends."""
+
+    tag: str
+    descends: bool = False
 
 
 @dataclass(frozen=True)
 class Query:
     """One search, whichever door it came through.
 
-    Attributes are hexadecimal tags or dotted paths of them. `study_instance_uid` and
-    `series_instance_uid` are the parents named by the resource, not matching keys: what is
-    above them is not returned (PS3.18 10.6.3.3). `include` is what was asked for beyond the
-    required return attributes.
+    Attributes are hexadecimal tags or dotted paths of them; paths through the same sequence are about the
+    same item of it (C.2.2.2.6). The number of a private attribute's block is that of the Private Creator
+    key beside it. `study_instance_uid` and `series_instance_uid` are the parents named by the resource, not
+    matching keys: what is above them is not returned (PS3.18 10.6.3.3). `include` is what was asked for
+    beyond the required return attributes. Without an `order` results come as they were registered.
     """
 
     level: Level
@@ -83,29 +136,69 @@ class Query:
     series_instance_uid: str | None = None
     limit: int | None = None
     offset: int = 0
+    order: tuple[Order, ...] = ()
 
 
-def parse_match(tag: str, text: str) -> Match:
+def parse_match(tag: str, text: str, semantics: Semantics = LITERAL) -> Match:
     """Read one matching key; raises InvalidQuery for a value that its VR does not allow."""
     vr = value_representation(tag)
-    if not text.strip():
+    _require_text(tag, vr, text)
+    if not text.strip() or vr in UNMATCHED_VRS:
         return Universal()
+    if semantics.empty_values and text.strip() == EMPTY:
+        return Empty()
     if vr == "UI":
-        return UIDList(tuple(uid.strip("\0 ") for uid in re.split(r"[\\,]", text) if uid.strip("\0 ")))
+        uids = tuple(uid.strip("\0 ") for uid in _LIST.split(text) if uid.strip("\0 "))
+        if "\0" in "".join(uids):
+            raise InvalidQuery(f"The value of {keyword(tag)} holds a NUL character")
+        return UIDList(uids) if uids else Universal()
     if vr in RANGE_VRS:
         return _parse_range(tag, vr, text.strip())
-    if vr in WILDCARD_VRS and ("*" in text or "?" in text):
-        return Universal() if not text.strip("*") else Wildcard(text.strip(" "))
-    if vr in NUMBER_VRS:
-        _require_number(tag, vr, text)
     if vr == "SQ":
         raise InvalidQuery(
             f"{keyword(tag)} is a sequence: name an attribute inside it, as in {keyword(tag)}.X=…"
         )
-    return SingleValue(text.strip(" "))
+    if semantics.multiple_values and vr in SEVERAL_VRS and value_multiplicity(tag) != "1":
+        several = tuple(value.strip(" ") for value in _LIST.split(text) if value.strip(" "))
+        if len(several) > 1:
+            return _every(tag, several)
+    return _parse_text(tag, vr, text, semantics)
+
+
+def _parse_text(tag: str, vr: str, text: str, semantics: Semantics) -> Match:
+    if vr in NUMBER_VRS:
+        _require_number(tag, vr, text.strip())
+        return SingleValue(text.strip())
+    literal: SingleValue | Wildcard = SingleValue(text.strip(" "))
+    if vr in WILDCARD_VRS | {"UN"} and ("*" in text or "?" in text):
+        if not text.strip("* "):
+            return Universal()
+        literal = Wildcard(text.strip(" "))
+    if vr == "PN" and semantics.fuzzy and (asked := words(text)):
+        return Fuzzy(tuple(dict.fromkeys(asked))[:MOST_WORDS], literal)
+    return literal
+
+
+def _require_text(tag: str, vr: str, text: str) -> None:
+    if vr == "UI":  # padded with NUL by clients that copy it, and a list of any length
+        return
+    if "\0" in text:
+        raise InvalidQuery(f"The value of {keyword(tag)} holds a NUL character")
+    if len(text) > LONGEST_VALUE:
+        raise InvalidQuery(
+            f"The value of {keyword(tag)} has {len(text)} characters; {LONGEST_VALUE} are allowed"
+        )
+
+
+def _every(tag: str, values: tuple[str, ...]) -> Every:
+    if any("*" in value or "?" in value for value in values):
+        raise InvalidQuery(f"{keyword(tag)}: a list of values has no wild cards (PS3.4 C.2.2.2.8)")
+    return Every(values)
 
 
 def _parse_range(tag: str, vr: str, text: str) -> Match:
+    if vr == "DT":
+        text = text.replace(" ", "+")  # the sign of a time zone, which is a space in a query string
     # A DT may hold the sign of its time zone: a hyphen divides only where a value may end (C.2.2.2.5).
     start, hyphen, end = text.partition("-")
     if vr == "DT" and hyphen and re.fullmatch(r"\d{4}(-.*)?", end) and len(start) > 4:
@@ -113,18 +206,20 @@ def _parse_range(tag: str, vr: str, text: str) -> Match:
         start = f"{start}-{zone}"
     for value in filter(None, (start, end)):
         pattern, form = PATTERNS[vr]
-        if not pattern.fullmatch(value):
+        if not (value.isascii() and pattern.fullmatch(value)):
             raise InvalidQuery(f"{keyword(tag)}={text}: {value!r} is not a {vr} of the form {form}")
     if hyphen and not (start or end):
         raise InvalidQuery(f"{keyword(tag)}={text}: a range needs at least one end")
-    return Range(start, end) if hyphen else SingleValue(text)
+    return Range(start, end) if hyphen else SingleValue(start)
 
 
 def _require_number(tag: str, vr: str, text: str) -> None:
     try:
-        int(text) if vr in INTEGER_VRS else float(text)
+        is_number = bool(_WHOLE_NUMBER.fullmatch(text)) if vr in INTEGER_VRS else isfinite(float(text))
     except ValueError:
-        raise InvalidQuery(f"{keyword(tag)}={text}: {text!r} is not a number ({vr})") from None
+        is_number = False
+    if not is_number:
+        raise InvalidQuery(f"{keyword(tag)}={text}: {text!r} is not a number ({vr})")
 
 
 def time_bounds(vr: str, text: str) -> tuple[str, str]:
@@ -139,3 +234,20 @@ def time_bounds(vr: str, text: str) -> tuple[str, str]:
     if fraction:
         return f"{whole}.{fraction:0<6}", f"{whole}.{fraction:9<6}"
     return whole + low[len(whole) :], whole + high[len(whole) :]
+
+
+def moment_pairs(matches: Mapping[str, Match]) -> list[tuple[str, str, Range, Range]]:
+    """Return the dates and times among the keys that are one range of moments together (C.2.2.2.5)."""
+    return [
+        (tag, twin, dates, times)
+        for tag, dates in matches.items()
+        if isinstance(dates, Range)
+        and (twin := time_of(tag)) in matches
+        and isinstance(times := matches[twin], Range)
+    ]
+
+
+def moment_bounds(dates: Range, times: Range) -> tuple[str, str]:
+    """Return the first and last moment, a date and a time in one text, empty where the range is open."""
+    start = dates.start + time_bounds("TM", times.start)[0] if dates.start else ""
+    return start, dates.end + time_bounds("TM", times.end)[1] if dates.end else ""

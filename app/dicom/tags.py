@@ -3,7 +3,7 @@
 import re
 from functools import lru_cache
 
-from pydicom.datadict import dictionary_VR, keyword_for_tag, tag_for_keyword
+from pydicom.datadict import dictionary_VM, dictionary_VR, keyword_for_tag, tag_for_keyword
 
 from app.errors import InvalidQuery
 
@@ -44,3 +44,22 @@ def value_representation(tag: str) -> str:
         return dictionary_VR(int(tag.rpartition(".")[2], 16)).split(" or ")[0]
     except KeyError:
         return "UN"
+
+
+@lru_cache(maxsize=4096)
+def value_multiplicity(tag: str) -> str:
+    """Return the VM of the last tag of a path, as PS3.6 writes it; `1` where it does not say."""
+    try:
+        return dictionary_VM(int(tag.rpartition(".")[2], 16))
+    except KeyError:
+        return "1"
+
+
+@lru_cache(maxsize=4096)
+def time_of(tag: str) -> str:
+    """Return the tag, or path, of the time that belongs to a date; empty where there is none."""
+    above, dot, own = tag.rpartition(".")
+    number = tag_for_keyword(keyword(own).replace("Date", "Time"))
+    if number is None or f"{number:08X}" == own or dictionary_VR(number) != "TM":
+        return ""
+    return f"{above}{dot}{number:08X}"

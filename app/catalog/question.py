@@ -1,0 +1,135 @@
+"""A Query in the catalogue's terms: what SQL decides, and what the stored documents are asked."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from app.catalog.attributes import ATTRIBUTES, BY_TAG, Attribute, level_of
+from app.catalog.conditions import Asked, Comparison, NameTerms, Operator, comparisons
+from app.dicom.matching import (
+    Level,
+    Match,
+    Order,
+    Query,
+    SingleValue,
+    UIDList,
+    Universal,
+    moment_bounds,
+    moment_pairs,
+)
+from app.dicom.tags import keyword
+from app.errors import InvalidQuery
+
+Shape = tuple[tuple[str, Comparison], ...]
+Key = tuple[str, Match]
+
+# What few rows have in common: an index finds them faster than a thread is woken.
+_AT_ONCE = frozenset(
+    a.tag
+    for a in ATTRIBUTES
+    if a.indexed and (a.vr == "UI" or a.column in {"patient_id", "patient_name", "accession_number"})
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A query without its page.
+
+    `shape` names tags, or two joined by `+` for a date and time in one, with how each is compared to the
+    parameter of its place, `p0`, `p1` and so on, among `values`. `tested` is left for the documents;
+    `unmatched` belongs to a lower level than the one that is searched.
+    """
+
+    level: Level
+    shape: Shape
+    values: Mapping[str, Any]
+    tested: tuple[Key, ...]
+    unmatched: tuple[str, ...]
+    order: tuple[Order, ...]
+
+
+def is_answered_at_once(query: Query) -> bool:
+    """Tell whether an index leads to the few rows that match, or no row needs to be looked at.
+
+    Any other search may read through a table, and is for a thread of its own.
+    """
+    if query.order:
+        return False
+    if query.study_instance_uid is not None:
+        return all(tag in BY_TAG for tag, _ in query.matches)
+    leads = False
+    for tag, match in query.matches:
+        if tag not in BY_TAG:
+            return False
+        leads = leads or (tag in _AT_ONCE and isinstance(match, SingleValue | UIDList))
+    return leads or not query.matches
+
+
+def question(query: Query, *, is_sqlite: bool) -> Question:
+    """Return the question that a query is; raises InvalidQuery for an order that cannot be had."""
+    asked: list[tuple[str, Asked]] = []
+    for tag, uid in (("0020000D", query.study_instance_uid), ("0020000E", query.series_instance_uid)):
+        if uid is not None:
+            asked.append((tag, (Operator.EQUAL, uid)))
+    unmatched: list[str] = []
+    tested: list[Key] = []
+    matches = dict(query.matches)
+    asked += _moments(matches, query.level)
+    for tag, match in matches.items():
+        attribute = BY_TAG.get(tag)
+        if level_of(tag) > query.level:
+            if not isinstance(match, Universal):
+                unmatched.append(tag)
+            continue
+        if attribute is not None:
+            asked += ((tag, one) for one in comparisons(attribute, match, is_sqlite=is_sqlite))
+        if (attribute is None or attribute.is_in_sequence) and not isinstance(match, Universal):
+            tested.append((tag, match))
+    _require_sortable(query)
+    return Question(
+        query.level,
+        tuple((tag, comparison) for tag, (comparison, _) in asked),
+        _parameters(asked),
+        tuple(tested),
+        tuple(unmatched),
+        query.order,
+    )
+
+
+def _moments(matches: dict[str, Match], level: Level) -> list[tuple[str, Asked]]:
+    """Take the pairs of dates and times that have columns out of the keys."""
+    if len(matches) < 2:
+        return []
+    asked: list[tuple[str, Asked]] = []
+    for date, time, dates, times in moment_pairs(matches):
+        if date in BY_TAG and time in BY_TAG and level_of(date) <= level:
+            del matches[date], matches[time]
+            bounds = zip((Operator.AT_LEAST, Operator.AT_MOST), moment_bounds(dates, times), strict=True)
+            asked += ((f"{date}+{time}", (operator, value)) for operator, value in bounds if value)
+    return asked
+
+
+def _parameters(asked: list[tuple[str, Asked]]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for number, (_, (comparison, value)) in enumerate(asked):
+        if isinstance(comparison, NameTerms):
+            values |= {f"p{number}{end}": one for end, one in value.items()}
+        else:
+            values[f"p{number}"] = value
+    return values
+
+
+def _require_sortable(query: Query) -> None:
+    for order in query.order:
+        attribute = BY_TAG.get(order.tag)
+        if attribute is None or not is_sortable(attribute):
+            raise InvalidQuery(
+                f"Results cannot be put in the order of {keyword(order.tag)}: it has no column"
+            )
+        if attribute.level > query.level:
+            raise InvalidQuery(f"{keyword(order.tag)} belongs to a lower level than what is searched")
+
+
+def is_sortable(attribute: Attribute) -> bool:
+    """Tell whether results can be put in the order of an attribute: it has one value, and a column."""
+    return attribute.source != "modalities" and not attribute.is_in_sequence

@@ -1,0 +1,125 @@
+"""Searches that no index answers: what SQL leaves is compared document by document, in bounded time."""
+
+from array import array
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from time import monotonic
+from typing import Any
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import OperationalError
+
+from app.catalog.attributes import ATTRIBUTES, level_of
+from app.catalog.counts import chunks
+from app.catalog.documents import parse, unpack
+from app.catalog.question import Key, Question
+from app.catalog.statements import documents, matching_rows
+from app.dicom.document_matching import Test, document_test
+from app.dicom.encoding import is_private
+from app.dicom.matching import Empty, Level
+from app.errors import SearchTooBroad
+
+MOST_CANDIDATES = 250_000  # more than can be compared in any time that a caller waits
+_STEPS = 20_000  # of SQLite's machine between looks at the clock: about a millisecond
+
+
+class Deadline:
+    """When a search must be done."""
+
+    def __init__(self, work_s: float) -> None:
+        self.work_s = work_s
+        self._ends_at = monotonic() + work_s
+
+    @property
+    def has_passed(self) -> bool:
+        """Whether the time is up."""
+        return monotonic() >= self._ends_at
+
+    def check(self) -> None:
+        """Raise SearchTooBroad when the time is up."""
+        if self.has_passed:
+            raise too_broad(self.work_s)
+
+
+def too_broad(work_s: float) -> SearchTooBroad:
+    """Return the refusal, which says how to ask for less."""
+    names = ", ".join(a.name for a in ATTRIBUTES if a.indexed)
+    return SearchTooBroad(
+        f"This search did not end within {work_s:g} seconds, so it has no answer. Narrow it: name one of the "
+        f"attributes that have an index ({names}), or ask below a study or series."
+    )
+
+
+@contextmanager
+def within(connection: Connection, work_s: float) -> Iterator[Deadline]:
+    """Bound the work of all statements of a search; raises SearchTooBroad when the time is up."""
+    deadline = Deadline(work_s)
+    driver: Any = connection.connection.dbapi_connection
+    dialect: Any = connection.dialect
+    is_sqlite = dialect.name == "sqlite"
+    if is_sqlite:
+        driver.set_progress_handler(lambda: deadline.has_passed, _STEPS)
+    else:
+        driver.execute(f"SET statement_timeout = {max(1, int(work_s * 1000))}")
+    try:
+        yield deadline
+    except (OperationalError, dialect.loaded_dbapi.OperationalError) as error:
+        if deadline.has_passed:
+            raise too_broad(work_s) from error
+        raise
+    finally:
+        if is_sqlite:
+            driver.set_progress_handler(None, 0)
+        elif not driver.closed:
+            driver.execute("SET statement_timeout = 0")
+
+
+def tested_rows(connection: Connection, asked: Question, deadline: Deadline) -> "array[int]":
+    """Return the numbers of all rows whose documents match, in the order asked for."""
+    is_match = _row_test(asked)
+    candidates = matching_rows(connection.dialect, asked.level, asked.shape, asked.order)
+    rows = candidates.rows(connection, {**asked.values, "limit": MOST_CANDIDATES + 1, "offset": 0})
+    if len(rows) > MOST_CANDIDATES:
+        raise too_broad(deadline.work_s)
+    found = array("q")
+    wanted = frozenset(level_of(path) for path, _ in asked.tested)
+    statement = documents(connection.dialect, asked.level, wanted)
+    for ids in chunks([row.id for row in rows]):
+        deadline.check()
+        read = {row.id: row for row in statement.rows(connection, {"ids": ids})}
+        for row_id in ids:
+            deadline.check()
+            if row_id in read and is_match(read[row_id]):
+                found.append(row_id)
+    return found
+
+
+def _row_test(asked: Question) -> Callable[[Any], bool]:
+    """Return the test of a row of documents()."""
+    levels: dict[Level, list[Key]] = {}
+    for path, match in asked.tested:
+        levels.setdefault(level_of(path), []).append((path, match))
+    tests: list[tuple[str, Test, tuple[bytes, ...]]] = [
+        (level.name.lower(), document_test(keys), _needed(keys)) for level, keys in sorted(levels.items())
+    ]
+
+    def is_match(row: Any) -> bool:  # noqa: ANN401 a named tuple of the statement's columns
+        for name, test, needed in tests:
+            document = getattr(row, name)
+            if name == "instance":
+                document = unpack(document)
+            # Most documents lack a rare attribute, and need not be parsed to know it.
+            if not all(tag in document for tag in needed) or not test(parse(document)):
+                return False
+        return True
+
+    return is_match
+
+
+def _needed(keys: list[Key]) -> tuple[bytes, ...]:
+    """Return what stands in the text of every document that matches."""
+    return tuple(
+        b'"%b":' % path[:8].encode()
+        for path, match in keys
+        if not is_private(path) and ("." in path or not isinstance(match, Empty))
+    )

@@ -1,0 +1,129 @@
+"""The statements of searches, each built once for its shape and prepared."""
+
+from collections.abc import Set as AbstractSet
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, bindparam, func, select
+
+from app.catalog.answering import Plan
+from app.catalog.attributes import BY_TAG, Attribute
+from app.catalog.conditions import TABLES, Comparison, Operator, compare, condition, moment
+from app.catalog.models import document, holding, instance, series, study
+from app.catalog.prepared import prepared
+from app.catalog.question import Shape
+from app.dicom.matching import Level, Order
+
+
+@prepared
+def held() -> Select[Any]:
+    """Return the totals and the generation."""
+    return select(holding)
+
+
+@prepared
+def total(level: Level, shape: Shape) -> Select[Any]:
+    """Count what matches."""
+    return _narrow(level, shape, func.count().label("total"), counts=True)
+
+
+@prepared
+def skipped(level: Level, shape: Shape) -> Select[Any]:
+    """Return the number of the row after `skip` others that match."""
+    table = TABLES[level]
+    return _narrow(level, shape, table.c.id).order_by(table.c.id).limit(1).offset(bindparam("skip"))
+
+
+@prepared
+def matching_rows(level: Level, shape: Shape, order: tuple[Order, ...]) -> Select[Any]:
+    """Return the numbers of at most `limit` rows that match, after `offset` others, in order."""
+    table = TABLES[level]
+    attributes = [BY_TAG[one.tag] for one in order]
+    columns = [TABLES[attribute.level].c[attribute.column] for attribute in attributes]
+    # Alike in both databases: rows without a value come first, or last where the order descends.
+    sorting = [
+        column.desc().nulls_last() if one.descends else column.asc().nulls_first()
+        for column, one in zip(columns, order, strict=True)
+    ]
+    statement = _narrow(level, shape, table.c.id, levels={attribute.level for attribute in attributes})
+    return statement.order_by(*sorting, table.c.id).limit(bindparam("limit")).offset(bindparam("offset"))
+
+
+@prepared
+def page(level: Level, shape: Shape, wanted: Plan, skips: bool, limited: bool) -> Select[Any]:  # noqa: FBT001
+    """Return what answers are made of: at most `limit` if it is limited, after row `after` if it skips."""
+    statement = _narrow(level, shape, *wanted.columns(level), levels=_levels(level, wanted))
+    statement = _with_document(statement, wanted)
+    table = TABLES[level]
+    if skips:
+        statement = statement.where(table.c.id > bindparam("after"))
+    if limited:
+        statement = statement.limit(bindparam("limit"))
+    return statement.order_by(table.c.id)
+
+
+@prepared
+def chosen(level: Level, wanted: Plan) -> Select[Any]:
+    """Return what the answers of the rows `ids` are made of, in no order."""
+    statement = _narrow(level, (), *wanted.columns(level), levels=_levels(level, wanted))
+    return _with_document(statement, wanted).where(TABLES[level].c.id.in_(bindparam("ids", expanding=True)))
+
+
+@prepared
+def documents(level: Level, wanted: frozenset[Level]) -> Select[Any]:
+    """Return the stored JSON of the rows `ids` at each level that is wanted, in no order."""
+    pieces: dict[Level, ColumnElement[Any]] = {
+        Level.STUDY: study.c.attributes.label("study"),
+        Level.SERIES: series.c.attributes.label("series"),
+        Level.INSTANCE: document.c.packed.label("instance"),
+    }
+    table = TABLES[level]
+    columns = [table.c.id, *(piece for one, piece in pieces.items() if one in wanted)]
+    statement = _narrow(level, (), *columns, levels=wanted)
+    if Level.INSTANCE in wanted:
+        statement = statement.join(document, document.c.instance_id == instance.c.id)
+    return statement.where(table.c.id.in_(bindparam("ids", expanding=True)))
+
+
+def _levels(level: Level, wanted: Plan) -> set[Level]:
+    above = {Level.STUDY: wanted.study, Level.SERIES: wanted.series}
+    return set(Level) if level == Level.INSTANCE else {one for one, piece in above.items() if piece}
+
+
+def _with_document(statement: Select[Any], wanted: Plan) -> Select[Any]:
+    if wanted.instance != "attributes":
+        return statement
+    return statement.join(document, document.c.instance_id == instance.c.id)
+
+
+def _narrow(
+    level: Level,
+    shape: Shape,
+    *columns: Any,  # noqa: ANN401 columns of any type
+    levels: AbstractSet[Level] = frozenset(),
+    counts: bool = False,
+) -> Select[Any]:
+    """Return a selection of columns from the rows that match, joining no more tables than it needs."""
+    attributes = [BY_TAG[tag.partition("+")[0]] for tag, _ in shape]
+    needed = {level, *levels, *(a.level for a in attributes if a.source != "modalities")}
+    if any(a.source == "modalities" for a in attributes) and level == Level.INSTANCE:
+        needed.add(Level.SERIES)
+    statement = select(*columns).select_from(TABLES[level])
+    if level == Level.INSTANCE and needed & {Level.SERIES, Level.STUDY}:
+        statement = statement.join(series, instance.c.series_id == series.c.id)
+    if level > Level.STUDY and Level.STUDY in needed:
+        statement = statement.join(study, series.c.study_id == study.c.id)
+    alone = counts and len(shape) == 1
+    for number, ((tag, comparison), attribute) in enumerate(zip(shape, attributes, strict=True)):
+        statement = statement.where(_condition(tag, attribute, level, comparison, f"p{number}", alone=alone))
+    return statement
+
+
+def _condition(
+    tag: str, attribute: Attribute, level: Level, comparison: Comparison, name: str, *, alone: bool
+) -> ColumnElement[bool]:
+    if "+" in tag:
+        assert isinstance(comparison, Operator)
+        return compare(moment(attribute, BY_TAG[tag.partition("+")[2]]), comparison, name)
+    if alone and comparison is Operator.LIKE_ANYWHERE and attribute.level == level:
+        comparison = Operator.LIKE  # counted in the index that it is found in
+    return condition(attribute, level, comparison, name)
