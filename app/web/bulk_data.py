@@ -5,9 +5,9 @@ part and without the delimiters between fragments (8.7.3), or decoded as one val
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -21,18 +21,27 @@ from app.errors import NotConvertible, NotFound
 from app.web.body import FileRange, Source, each
 from app.web.conditional import precondition_answer, select_held
 from app.web.dependencies import archive_of, count_conversion, required_reference, run_read, service_root
-from app.web.frames import decoded_frames, form_key, frame_forms, frame_parts, range_part
+from app.web.frames import (
+    converted_frames,
+    form_key,
+    frame_content_type,
+    frame_forms,
+    frame_parts,
+    range_part,
+)
 from app.web.locations import asked_location, location_of
 from app.web.multipart import Part, multipart_response
 from app.web.negotiation import MediaRange, accepted, not_acceptable
 from app.web.partial import LeftOut, mark_partial, refuse_nothing
 from app.web.ranges import range_of_part, single_part_answer
-from app.web.representations import FrameForm, frame_form, frame_syntax, stored_frame_type
+from app.web.representations import STORED, Form, frame_form, frame_syntax, stored_frame_type
 
 PIXEL_DATA = "7FE00010"
 PIXELS = frozenset({PIXEL_DATA, "7FE00008", "7FE00009"})  # PS3.5 8.1.1: integers, floats, doubles
 
-ValueForm = Literal["octets"] | FrameForm
+# A value that is a range of the file goes out as it is; frames in a form of web/representations.py.
+OCTETS: Final = "octets"
+_JOINED = frozenset({OCTETS, EXPLICIT_VR_LITTLE_ENDIAN})  # one value, whatever it has of frames
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +61,16 @@ class Value:
         """Whether the instance has it."""
         return self.segment is not None or (self.path == PIXEL_DATA and bool(self.held.frames))
 
-    def form(self, media_range: MediaRange) -> ValueForm | None:
+    def form(self, media_range: MediaRange) -> Form | None:
         """Return the form in which it is sent to who asks for a media range; None where there is none."""
-        if self.segment is None:
-            return frame_form(self.held, media_range)
         is_native = media_range.transfer_syntax in {None, "*", EXPLICIT_VR_LITTLE_ENDIAN}
-        return "octets" if is_native and media_range.covers(OCTET_STREAM) else None
+        if self.segment is not None and is_native and media_range.covers(OCTET_STREAM):
+            return OCTETS
+        return frame_form(self.held, media_range) if self.path == PIXEL_DATA and self.held.frames else None
 
-    def parts(self, form: ValueForm) -> int:
+    def parts(self, form: Form) -> int:
         """How many parts it takes."""
-        return count_frames(self.held.frames) if form == "stored" else 1
+        return 1 if form in _JOINED else count_frames(self.held.frames)
 
     def location(self, root: str) -> str:
         """Return its BulkDataURI."""
@@ -90,7 +99,7 @@ async def retrieve_pixel_data(request: Request) -> Response:
 async def _one_value(request: Request, value: Value) -> Response:
     for media_range in accepted(request):
         form = value.form(media_range)
-        is_single = not media_range.is_multipart and (form != "stored" or media_range.content_type != "*/*")
+        is_single = not media_range.is_multipart and (form in _JOINED or media_range.content_type != "*/*")
         if form and (not is_single or value.parts(form) == 1):
             break
     else:
@@ -123,14 +132,13 @@ def _forms(value: Value) -> str:
     return f"There is {OCTET_STREAM}, alone or in multipart/related."
 
 
-async def _value_parts(request: Request, value: Value, form: ValueForm, location: str) -> list[Part]:
-    if value.segment is not None:
+async def _value_parts(request: Request, value: Value, form: Form, location: str) -> list[Part]:
+    if form == OCTETS and value.segment is not None:
         file = open_stored(archive_of(request), value.held)
         return [range_part(OCTET_STREAM, file, (value.segment,), location)]
     numbers = list(range(1, count_frames(value.held.frames) + 1))
-    frames: FrameForm = "stored" if form == "stored" else "explicit"
-    parts = await frame_parts(request, value.held, numbers, frames, f"{location}#")
-    return parts if form == "stored" else [_joined(parts, location)]
+    parts = await frame_parts(request, value.held, numbers, form, f"{location}#")
+    return [_joined(parts, location)] if form in _JOINED else parts
 
 
 def _joined(parts: Sequence[Part], location: str) -> Part:
@@ -167,14 +175,12 @@ def _values(held: Held) -> list[Value]:
     return [Value(held, path) for path in paths]
 
 
-def _best(archive: Archive, value: Value, ranges: Sequence[MediaRange]) -> ValueForm | None:
+def _best(archive: Archive, value: Value, ranges: Sequence[MediaRange]) -> Form | None:
     forms = [form for media_range in ranges if (form := value.form(media_range))]
     return next((f for f in forms if not archive.unconvertible.knows(value.held.sha256, f"frames {f}")), None)
 
 
-async def _values_answer(
-    request: Request, sent: Sequence[tuple[Value, ValueForm]], left_out: LeftOut
-) -> Response:
+async def _values_answer(request: Request, sent: Sequence[tuple[Value, Form]], left_out: LeftOut) -> Response:
     forms = [(value.path, *form_key(form)) for value, form in sent]
     selected = select_held(
         [value.held for value, _ in sent],
@@ -185,25 +191,37 @@ async def _values_answer(
     known = precondition_answer(request, selected)
     if known:
         return known
-    if request.method != "HEAD" and any(form == "explicit" for _, form in sent):
+    if request.method != "HEAD" and any(form not in {OCTETS, STORED} for _, form in sent):
         await count_conversion(request)
     root = service_root(request)
     parts = [part for value, form in sent for part in _later_parts(archive_of(request), root, value, form)]
     return mark_partial(multipart_response(_root_type(parts), parts, selected), root, left_out)
 
 
-def _later_parts(archive: Archive, root: str, value: Value, form: ValueForm) -> list[Part]:
+def _later_parts(archive: Archive, root: str, value: Value, form: Form) -> list[Part]:
     """Return parts whose file is opened, or whose frames are decoded, when their turn comes."""
     location, held, segment = value.location(root), value.held, value.segment
-    if segment is not None:
+    if form == OCTETS and segment is not None:
         return [_later_part(archive, held, OCTET_STREAM, (segment,), location)]
-    if form == "explicit":
-        content_type = f"{OCTET_STREAM}; transfer-syntax={EXPLICIT_VR_LITTLE_ENDIAN}"
-        return [Part(content_type, _decoded_later(archive, held), None, location)]
+    numbers = range(1, count_frames(held.frames) + 1)
+    if form in _JOINED:
+        return [
+            Part(frame_content_type(form), _converted_later(archive, held, numbers, form), None, location)
+        ]
+    if form != STORED:
+        return [
+            Part(
+                frame_content_type(form),
+                _converted_later(archive, held, [number], form),
+                None,
+                f"{location}#{number}",
+            )
+            for number in numbers
+        ]
     content_type = f"{stored_frame_type(held)}; transfer-syntax={frame_syntax(held)}"
     return [
         _later_part(archive, held, content_type, frame_segments(held.frames, number), f"{location}#{number}")
-        for number in range(1, count_frames(held.frames) + 1)
+        for number in numbers
     ]
 
 
@@ -220,12 +238,13 @@ async def _opened_later(archive: Archive, held: Held, segments: Sequence[Segment
             yield FileRange(file, *segment)
 
 
-async def _decoded_later(archive: Archive, held: Held) -> AsyncGenerator[Source]:
-    numbers = list(range(1, count_frames(held.frames) + 1))
+async def _converted_later(
+    archive: Archive, held: Held, numbers: Iterable[int], form: Form
+) -> AsyncGenerator[Source]:
     try:
-        parts = await decoded_frames(archive, held, numbers, "")
+        parts = await converted_frames(archive, held, list(numbers), "", form)
     except NotConvertible:
-        archive.unconvertible.note(held.sha256, "frames explicit")
+        archive.unconvertible.note(held.sha256, f"frames {form}")
         raise
     assert parts[0].file is not None
     with parts[0].file:

@@ -11,7 +11,7 @@ from app.archive.archive import Archive
 from app.archive.retrieve import open_stored, retrieve_converted_frames, retrieve_instance
 from app.catalog.holdings import Held
 from app.dicom.frames import Segment, count_frames, frame_segments
-from app.dicom.media_types import EXPLICIT_VR_LITTLE_ENDIAN, OCTET_STREAM
+from app.dicom.media_types import pixel_media_type
 from app.errors import InvalidQuery, NotFound
 from app.storage.interface import StoredFile
 from app.web.body import FileRange
@@ -21,7 +21,14 @@ from app.web.locations import location_of
 from app.web.multipart import Part, multipart_response
 from app.web.negotiation import accepted, not_acceptable
 from app.web.ranges import single_part_answer
-from app.web.representations import FrameForm, frame_form, frame_syntax, stored_frame_type
+from app.web.representations import (
+    STORED,
+    Form,
+    available_syntaxes,
+    frame_form,
+    frame_syntax,
+    stored_frame_type,
+)
 
 
 async def retrieve_frames(request: Request) -> Response:
@@ -52,7 +59,7 @@ async def retrieve_frames(request: Request) -> Response:
 
 
 async def _frames_answer(
-    request: Request, held: Held, numbers: list[int], form: FrameForm, selected: Selected, *, is_single: bool
+    request: Request, held: Held, numbers: list[int], form: Form, selected: Selected, *, is_single: bool
 ) -> Response:
     location = f"{location_of(service_root(request), held)}/frames/"
     parts = await frame_parts(request, held, numbers, form, location)
@@ -61,24 +68,24 @@ async def _frames_answer(
     return multipart_response(parts[0].content_type.partition(";")[0], parts, selected)
 
 
-def form_key(form: str) -> tuple[str, ...]:
+def form_key(form: Form) -> tuple[str, ...]:
     """Return what a form depends on besides the bytes of the file: what is made here, on who made it."""
-    return (form,) if form == "stored" else (form, edition())
+    return (form,) if form == STORED else (form, edition())
 
 
 async def frame_parts(
-    request: Request, held: Held, numbers: list[int], form: FrameForm, location: str
+    request: Request, held: Held, numbers: list[int], form: Form, location: str
 ) -> list[Part]:
     """Return frames in a form, one a part; raises NotFound, NotConvertible or CagedFailure."""
     archive = archive_of(request)
-    if form == "stored":
+    if form == STORED:
         return stored_frames(archive, held, numbers, location)
     if request.method == "HEAD":
         # 9.3.2: a length that only making the frames would tell is left out.
-        content_type = f"{OCTET_STREAM}; transfer-syntax={EXPLICIT_VR_LITTLE_ENDIAN}"
+        content_type = frame_content_type(form)
         return [Part(content_type, [], None, f"{location}{number}") for number in numbers]
     await count_conversion(request)
-    return await decoded_frames(archive, held, numbers, location)
+    return await converted_frames(archive, held, numbers, location, form)
 
 
 def frame_numbers(text: str) -> list[int]:
@@ -93,11 +100,11 @@ def frame_numbers(text: str) -> list[int]:
 
 def frame_forms(held: Held) -> str:
     """Return what a refusal says there is."""
+    others = ", ".join(uid for uid in available_syntaxes(held) if uid != frame_syntax(held))
     return (
         f'There is multipart/related with type="{stored_frame_type(held)}"; '
-        f"transfer-syntax={frame_syntax(held)} (as stored, also for transfer-syntax=*), and "
-        f'type="{OCTET_STREAM}" '
-        f"with transfer-syntax={EXPLICIT_VR_LITTLE_ENDIAN} where the pixels can be decoded here."
+        f"transfer-syntax={frame_syntax(held)} (as stored, also for transfer-syntax=*)"
+        + (f", and with the media types of the transfer syntaxes {others}." if others else ".")
     )
 
 
@@ -112,11 +119,20 @@ def stored_frames(archive: Archive, held: Held, numbers: list[int], location: st
     ]
 
 
-async def decoded_frames(archive: Archive, held: Held, numbers: list[int], location: str) -> list[Part]:
-    """Return frames decoded, one a part; raises NotFound for one that is not there."""
+def frame_content_type(transfer_syntax_uid: str) -> str:
+    """Return what the header of a part says of a frame in a transfer syntax."""
+    return f"{pixel_media_type(transfer_syntax_uid)}; transfer-syntax={transfer_syntax_uid}"
+
+
+async def converted_frames(
+    archive: Archive, held: Held, numbers: list[int], location: str, transfer_syntax_uid: str
+) -> list[Part]:
+    """Return frames in another transfer syntax, one a part; raises NotFound for one that is not there."""
     once = sorted(set(numbers))
-    lengths, file = await asyncio.to_thread(retrieve_converted_frames, archive, held, once)
-    content_type = f"{OCTET_STREAM}; transfer-syntax={EXPLICIT_VR_LITTLE_ENDIAN}"
+    lengths, file = await asyncio.to_thread(
+        retrieve_converted_frames, archive, held, once, transfer_syntax_uid
+    )
+    content_type = frame_content_type(transfer_syntax_uid)
     places = {
         number: Segment(end - length, length)
         for number, length, end in zip(once, lengths, accumulate(lengths), strict=True)

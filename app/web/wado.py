@@ -12,7 +12,6 @@ from starlette.responses import Response
 from app.archive.archive import Archive
 from app.archive.retrieve import open_stored, readable_instances, retrieve_converted, retrieve_instances
 from app.catalog.holdings import Held
-from app.dicom.media_types import EXPLICIT_VR_LITTLE_ENDIAN
 from app.errors import CagedFailure, NotConvertible
 from app.web.archive_zip import ZIP, ZippedFile, zip_response
 from app.web.body import FileRange, Source, each
@@ -23,7 +22,15 @@ from app.web.multipart import Part, multipart_response
 from app.web.negotiation import MediaRange, accepted, not_acceptable
 from app.web.partial import LeftOut, mark_partial, refuse_nothing
 from app.web.ranges import single_part_answer
-from app.web.representations import DICOM, Form, instance_form
+from app.web.representations import (
+    DICOM,
+    EXPLICIT_OR_STORED,
+    STORED,
+    Form,
+    available_syntaxes,
+    converted_syntax,
+    instance_form,
+)
 
 Shape = Literal["multipart", "single", "zip"]
 
@@ -47,12 +54,12 @@ async def retrieve_dicom(request: Request) -> Response:
     if not is_one:
         formed, left_out = await asyncio.to_thread(_readable, archive, formed, left_out)
     location = location_of(service_root(request), reference)
-    forms = ["stored" if one.form == "stored" else f"{one.form} {edition()}" for one in formed]
+    forms = [one.form if one.form == STORED else f"{one.form} {edition()}" for one in formed]
     selected = select_held([one.held for one in formed], shape, *forms, location=location, is_instance=is_one)
     known = precondition_answer(request, selected)
     if known:
         return known
-    if request.method != "HEAD" and any(one.form != "stored" for one in formed):
+    if request.method != "HEAD" and any(one.form != STORED for one in formed):
         await count_conversion(request)
     root = service_root(request)
     if shape == "zip":
@@ -102,7 +109,7 @@ def _as_dicom(media_range: MediaRange) -> MediaRange:
 
 
 def _dicom_forms(instances: Sequence[Held], *, is_one: bool) -> str:
-    syntaxes = sorted({held.transfer_syntax_uid for held in instances} | {EXPLICIT_VR_LITTLE_ENDIAN})
+    syntaxes = dict.fromkeys(uid for held in instances for uid in available_syntaxes(held))
     alone = f", {DICOM}" if is_one else ""
     return (
         f'There is multipart/related; type="{DICOM}"{alone} and {ZIP}, with transfer-syntax=* or one of '
@@ -127,7 +134,7 @@ def _zipped(archive: Archive, sent: Sent) -> ZippedFile:
 def _later_instance_part(archive: Archive, root: str, sent: Sent) -> Part:
     """Return a part that is opened, or converted, when its turn comes."""
     content_type, length, held = DICOM, None, sent.held
-    if sent.form == "stored":
+    if sent.form == STORED:
         content_type = f"{DICOM}; transfer-syntax={held.transfer_syntax_uid}"
         length = len(held.prefix or b"") + held.size - held.offset
     return Part(content_type, _later(archive, sent), length, location_of(root, held))
@@ -144,16 +151,17 @@ async def _later(archive: Archive, sent: Sent) -> AsyncGenerator[Source]:
 async def _instance_part(archive: Archive, root: str, sent: Sent) -> Part:
     """Return a part that is ready to send, so that what fails does so before the answer begins."""
     held = sent.held
-    if sent.form != "stored":
+    if sent.form != STORED:
+        syntax = converted_syntax(sent.form)
         try:
-            file = await asyncio.to_thread(retrieve_converted, archive, held)
+            file = await asyncio.to_thread(retrieve_converted, archive, held, syntax)
         except (NotConvertible, CagedFailure) as error:
-            if sent.form == "explicit":
+            if sent.form != EXPLICIT_OR_STORED:
                 if isinstance(error, NotConvertible):
                     archive.unconvertible.note(held.sha256, sent.form)
                 raise
         else:
-            content_type = f"{DICOM}; transfer-syntax={EXPLICIT_VR_LITTLE_ENDIAN}"
+            content_type = f"{DICOM}; transfer-syntax={syntax}"
             whole: list[Source] = [FileRange(file, 0, file.size)]
             return Part(content_type, whole, file.size, location_of(root, held), file)
     file = open_stored(archive, held)
