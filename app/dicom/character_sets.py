@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Sequence
 
-from pydicom.charset import CODES_TO_ENCODINGS, STAND_ALONE_ENCODINGS, python_encoding
+from app.dicom.dictionary import CODECS, CODECS_BY_ESCAPE, WITHOUT_CODE_EXTENSIONS
 
 Note = Callable[[str], None]
 
@@ -13,19 +13,18 @@ _FOUR_BYTE_ESCAPES = (b"\x1b$(", b"\x1b$)")
 _KEEP_ESCAPE = frozenset({"iso2022_jp", "iso2022_jp_2", "iso_ir_58"})  # the codec itself reads the escapes
 _LINE_ENDS = re.compile(rb"[\t\n\f\r]")  # each returns to the first character set (PS3.5 6.1.2.5.3)
 _DEFAULT_TERMS = frozenset({"", "ISO_IR 6", "ISO 2022 IR 6"})
-_ALONE = frozenset(STAND_ALONE_ENCODINGS)
 
 
 def codec_of(term: str, note: Note) -> str:
     """Python codec for a Defined Term; the default with a note where the term is unknown."""
     if term in _DEFAULT_TERMS:
         return "ascii"
-    if term in python_encoding:
-        return python_encoding[term]
+    if term in CODECS:
+        return CODECS[term]
     # Seen in the wild: ISO-IR 100, ISO IR 100, ISO_2022_IR_6.
     repaired = re.sub(r"^ISO.IR.?", "ISO_IR ", re.sub(r"^ISO.2022.IR.?", "ISO 2022 IR ", term))
     note(f"Specific Character Set {term[:32]!r} is not a Defined Term")
-    return codec_of(repaired, note) if repaired in python_encoding else "ascii"
+    return codec_of(repaired, note) if repaired in CODECS else "ascii"
 
 
 class Repertoire:
@@ -35,7 +34,7 @@ class Repertoire:
 
     def __init__(self, terms: Sequence[str], note: Note) -> None:
         """Take the Defined Terms of (0008,0005), none for the default repertoire."""
-        if len(terms) > 1 and (alone := _ALONE.intersection(terms)):
+        if len(terms) > 1 and (alone := WITHOUT_CODE_EXTENSIONS.intersection(terms)):
             note(f"{min(alone)} does not allow code extensions (PS3.3 C.12.1.1.2)")
             terms = terms[:1] if terms[0] in alone else [term for term in terms if term not in alone]
         self._codecs = [codec_of(term, note) for term in terms] or ["ascii"]
@@ -60,7 +59,7 @@ class Repertoire:
         if not raw.startswith(_ESCAPE):
             return self._strict(raw, self._first)
         size = 4 if raw.startswith(_FOUR_BYTE_ESCAPES) else 3
-        codec = CODES_TO_ENCODINGS.get(raw[:size], "")
+        codec = CODECS_BY_ESCAPE.get(raw[:size], "")
         if codec == "iso8859":
             codec = "ascii"
         elif codec not in self._codecs:

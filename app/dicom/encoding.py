@@ -3,8 +3,7 @@
 import struct
 from collections.abc import Callable
 
-from pydicom.datadict import dictionary_VR, private_dictionary_VR
-
+from app.dicom.dictionary import definition
 from app.dicom.json_model import (
     BIG_ENDIAN,
     BINARY_VRS,
@@ -45,14 +44,14 @@ Header = tuple[str, str, Convert, int, bool, bool]
 
 def dictionary_vr(tag: str) -> str:
     """VR of a standard attribute, perhaps a choice such as "US or SS"; UN if PS3.6 has no such attribute."""
-    try:
-        return dictionary_VR(int(tag, 16))
-    except KeyError:
-        return "UN"
+    found = definition(tag)
+    return found.vr if found else "UN"
 
 
 def private_vr(tag: str, creator: str) -> str:
     """VR of a private attribute as far as it is known."""
+    from pydicom.datadict import private_dictionary_VR  # noqa: PLC0415 few files need it: tools/dictionary.py
+
     try:
         return private_dictionary_VR(int(tag, 16), creator)
     except KeyError:

@@ -3,8 +3,7 @@
 import re
 from functools import lru_cache
 
-from pydicom.datadict import dictionary_VM, dictionary_VR, keyword_for_tag, tag_for_keyword
-
+from app.dicom.dictionary import definition, tag_of
 from app.errors import InvalidQuery
 
 HEX_TAG = re.compile(r"[0-9A-Fa-f]{8}")
@@ -22,44 +21,40 @@ def parse_attribute(name: str) -> str:
 def _tag(part: str, name: str) -> str:
     if HEX_TAG.fullmatch(part):
         return part.upper()
-    number = tag_for_keyword(part)
-    if number is None:
+    tag = tag_of(part)
+    if tag is None:
         raise InvalidQuery(
             f"{name!r} is not an attribute: use a keyword of PS3.6 such as PatientID, "
             "or eight hexadecimal digits such as 00100020"
         )
-    return f"{number:08X}"
+    return tag
 
 
 @lru_cache(maxsize=4096)
 def keyword(tag: str) -> str:
     """Return the keyword of a tag or tag path, the tag itself where PS3.6 has none."""
-    return ".".join(keyword_for_tag(int(part, 16)) or part for part in tag.split("."))
+    return ".".join(found.keyword or part if (found := definition(part)) else part for part in tag.split("."))
 
 
 @lru_cache(maxsize=4096)
 def value_representation(tag: str) -> str:
     """Return the VR of the last tag of a path; `UN` where PS3.6 does not say."""
-    try:
-        return dictionary_VR(int(tag.rpartition(".")[2], 16)).split(" or ")[0]
-    except KeyError:
-        return "UN"
+    found = definition(tag.rpartition(".")[2])
+    return found.vr.split(" or ")[0] if found else "UN"
 
 
 @lru_cache(maxsize=4096)
 def value_multiplicity(tag: str) -> str:
     """Return the VM of the last tag of a path, as PS3.6 writes it; `1` where it does not say."""
-    try:
-        return dictionary_VM(int(tag.rpartition(".")[2], 16))
-    except KeyError:
-        return "1"
+    found = definition(tag.rpartition(".")[2])
+    return found.vm if found else "1"
 
 
 @lru_cache(maxsize=4096)
 def time_of(tag: str) -> str:
     """Return the tag, or path, of the time that belongs to a date; empty where there is none."""
     above, dot, own = tag.rpartition(".")
-    number = tag_for_keyword(keyword(own).replace("Date", "Time"))
-    if number is None or f"{number:08X}" == own or dictionary_VR(number) != "TM":
+    time = tag_of(keyword(own).replace("Date", "Time"))
+    if time is None or time == own or value_representation(time) != "TM":
         return ""
-    return f"{above}{dot}{number:08X}"
+    return f"{above}{dot}{time}"
