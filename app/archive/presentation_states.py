@@ -9,6 +9,7 @@ import orjson
 from app.archive.archive import Archive
 from app.archive.retrieve import retrieve_instance, retrieve_metadata
 from app.catalog.holdings import Held, Reference
+from app.dicom.scan import ROOT
 from app.errors import NotFound
 
 _REFERENCED_SERIES, _REFERENCED_IMAGES = "00081115", "00081140"
@@ -27,7 +28,7 @@ class Presented:
 def presented_images(archive: Archive, state: Held) -> tuple[list[Presented], int]:
     """Return what a state shows, and how many images it names; raises NotFound when none of them is held."""
     reference = Reference(state.study_instance_uid, state.series_instance_uid, state.sop_instance_uid)
-    document = orjson.loads(retrieve_metadata(archive, reference)[0])
+    document = orjson.loads(retrieve_metadata(archive, reference)[0].replace(ROOT, b""))
     found, named = [], 0
     for series, instance, number in _references(document):
         named += 1

@@ -12,7 +12,20 @@ from starlette.types import Scope
 
 from app.throttle.limits import RouteLimits
 from app.throttle.policy import RouteKind
-from app.web import bulk_data, changes, commitment, frames, metadata, qido, rendered, stow, thumbnail, wado, withdraw
+from app.web import (
+    bulk_data,
+    changes,
+    commitment,
+    frames,
+    metadata,
+    qido,
+    rendered,
+    stow,
+    thumbnail,
+    uri_service,
+    wado,
+    withdraw,
+)
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 READ = ("GET", "HEAD")
@@ -75,6 +88,9 @@ RESOURCES: tuple[Resource, ...] = (
     Resource(INSTANCE, ("DELETE",), withdraw.withdraw_instances, "store"),
 )
 
+# The URI Service (PS3.18 chapter 9) stands beside the root of the others.
+URI_SERVICE = Resource(uri_service.URI_PATH, READ, uri_service.retrieve_by_uri, "cheap")
+
 
 class ResourceRoute(Route):
     """A route that tells its name to the request log, as FastAPI's do."""
@@ -93,11 +109,8 @@ def dicomweb_routes(prefix: str, limits: RouteLimits) -> list[Route]:
     Plain Starlette routes: an endpoint reads the request itself; those of FastAPI would cost as much again as
     most answers do. openapi.py describes them in the API document.
     """
+    placed = [*((prefix + resource.path, resource) for resource in RESOURCES), (URI_SERVICE.path, URI_SERVICE)]
     return [
-        ResourceRoute(
-            prefix + resource.path,
-            limits.limited(resource.endpoint, resource.limit),
-            methods=resource.methods,
-        )
-        for resource in RESOURCES
+        ResourceRoute(path, limits.limited(resource.endpoint, resource.limit), methods=resource.methods)
+        for path, resource in placed
     ]

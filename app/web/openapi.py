@@ -5,7 +5,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from app.web.dicomweb import RESOURCES, Resource
+from app.web.dicomweb import RESOURCES, URI_SERVICE, Resource
 
 _PROBLEM = {
     "description": "What is wrong and what to do",
@@ -19,8 +19,9 @@ def describe(app: FastAPI, prefix: str) -> None:
     def document() -> dict[str, Any]:
         if app.openapi_schema is None:
             schema = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
-            for resource in RESOURCES:
-                operations = schema["paths"].setdefault(prefix + resource.path.replace(":path", ""), {})
+            for resource in (*RESOURCES, URI_SERVICE):
+                below = "" if resource is URI_SERVICE else prefix
+                operations = schema["paths"].setdefault(below + resource.path.replace(":path", ""), {})
                 for method in resource.methods:
                     operations[method.lower()] = _operation(resource, method)
             app.openapi_schema = schema

@@ -70,7 +70,7 @@ async def retrieve_rendered(request: Request) -> Response:
         answer = multipart_response(items[0].rendering.media_type, parts, selected)
         mark_partial(answer, root, left_out)
     else:
-        answer = single_part_answer(request, await _part(archive, root, items[0]), selected)
+        answer = single_part_answer(request, await rendered_part(archive, root, items[0]), selected)
     answer.headers.update(security_headers({item.rendering.media_type for item in items}))
     if unknown:
         warning = f"299 {root}: The following annotation values are not supported: {', '.join(unknown)}"
@@ -156,7 +156,8 @@ def _refuse_none(request: Request, instances: Sequence[Held], items: list[Item],
     raise NotConvertible(f"There is nothing to show of an instance of SOP class {'; '.join(named[:8])}.")
 
 
-async def _part(archive: Archive, root: str, item: Item) -> Part:
+async def rendered_part(archive: Archive, root: str, item: Item) -> Part:
+    """Return what is sent of an item: as it lies in the file, or made now."""
     media_type = item.rendering.media_type
     location = location_of(root, item.described) + item.path
     content_type = f"{media_type}; charset=utf-8" if item.shown.kind == "report" else media_type
@@ -173,7 +174,7 @@ def _later_part(archive: Archive, root: str, item: Item) -> Part:
     """Return a part that is made when its turn comes."""
 
     async def content() -> AsyncIterator[Source]:
-        part = await _part(archive, root, item)
+        part = await rendered_part(archive, root, item)
         try:
             async for source in each(part.content):
                 yield source

@@ -68,7 +68,7 @@ async def retrieve_dicom(request: Request) -> Response:
     if not is_one or request.method == "HEAD":
         parts = [_later_instance_part(archive, root, one) for one in formed]
     else:
-        parts = [await _instance_part(archive, root, formed[0])]
+        parts = [await instance_part(archive, root, formed[0])]
     if shape == "single":
         return single_part_answer(request, parts[0], selected)
     return mark_partial(multipart_response(DICOM, parts, selected), root, left_out)
@@ -141,14 +141,14 @@ def _later_instance_part(archive: Archive, root: str, sent: Sent) -> Part:
 
 
 async def _later(archive: Archive, sent: Sent) -> AsyncGenerator[Source]:
-    part = await _instance_part(archive, "", sent)
+    part = await instance_part(archive, "", sent)
     assert part.file is not None
     with closing(part.file):
         async for source in each(part.content):
             yield source
 
 
-async def _instance_part(archive: Archive, root: str, sent: Sent) -> Part:
+async def instance_part(archive: Archive, root: str, sent: Sent) -> Part:
     """Return a part that is ready to send, so that what fails does so before the answer begins."""
     held = sent.held
     if sent.form != STORED:
