@@ -17,7 +17,7 @@ from app.archive.retrieve import open_stored, readable_instances, retrieve_insta
 from app.catalog.holdings import Held
 from app.dicom.frames import Segment, bulk_paths, bulk_segment, count_frames, frame_segments
 from app.dicom.media_types import EXPLICIT_VR_LITTLE_ENDIAN, OCTET_STREAM
-from app.errors import NotConvertible, NotFound
+from app.errors import CagedFailure, NotConvertible, NotFound
 from app.web.body import FileRange, Source, each
 from app.web.conditional import precondition_answer, select_held
 from app.web.dependencies import archive_of, count_conversion, required_reference, run_read, service_root
@@ -243,7 +243,7 @@ async def _converted_later(
 ) -> AsyncGenerator[Source]:
     try:
         parts = await converted_frames(archive, held, list(numbers), "", form)
-    except NotConvertible:
+    except (NotConvertible, CagedFailure):
         archive.unconvertible.note(held.sha256, f"frames {form}")
         raise
     assert parts[0].file is not None

@@ -155,10 +155,9 @@ async def instance_part(archive: Archive, root: str, sent: Sent) -> Part:
         syntax = converted_syntax(sent.form)
         try:
             file = await asyncio.to_thread(retrieve_converted, archive, held, syntax)
-        except (NotConvertible, CagedFailure) as error:
+        except (NotConvertible, CagedFailure):
             if sent.form != EXPLICIT_OR_STORED:
-                if isinstance(error, NotConvertible):
-                    archive.unconvertible.note(held.sha256, sent.form)
+                archive.unconvertible.note(held.sha256, sent.form)
                 raise
         else:
             content_type = f"{DICOM}; transfer-syntax={syntax}"
