@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import psycopg
@@ -39,9 +39,9 @@ def postgres_server() -> Iterator[str]:
         yield url
 
 
-@pytest.fixture
-def postgres_url(postgres_server: str) -> Iterator[str]:
-    """The SQLAlchemy URL of an empty PostgreSQL database, dropped after the test."""
+@contextmanager
+def new_database(postgres_server: str) -> Iterator[str]:
+    """Yield the SQLAlchemy URL of an empty PostgreSQL database, dropped afterwards."""
     administration = postgres_server.replace("+psycopg", "", 1)
     name = f"test_{os.urandom(8).hex()}"
     with psycopg.connect(administration, autocommit=True) as connection:
@@ -50,6 +50,13 @@ def postgres_url(postgres_server: str) -> Iterator[str]:
     yield f"{address.rsplit('/', 1)[0]}/{name}" + (f"?{options}" if options else "")
     with psycopg.connect(administration, autocommit=True) as connection:
         connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture
+def postgres_url(postgres_server: str) -> Iterator[str]:
+    """The SQLAlchemy URL of an empty PostgreSQL database, dropped after the test."""
+    with new_database(postgres_server) as url:
+        yield url
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
