@@ -1,17 +1,19 @@
 """Data sets without File Meta Information, for the DICOM network (PS3.7 9.3.1): as stored, or converted."""
 
 from collections.abc import Collection
+from pathlib import Path
 
 from app.archive.archive import Archive
-from app.archive.retrieve import open_stored, retrieve_converted, stored_path
-from app.catalog.holdings import Held
+from app.archive.retrieve import open_stored, retrieve_converted, retrieve_instance, stored_path
+from app.catalog.holdings import Held, Reference
 from app.dicom.media_types import LOSSY, supplied_syntaxes
 from app.dicom.part10 import PREAMBLE, data_set_offset
 from app.dicom.uids import EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN
-from app.errors import NotConvertible
+from app.errors import ArchiveError, NotConvertible
 from app.storage.interface import StoredFile
 
 _PLAIN = (EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN)
+_COPY_BYTES = 1024 * 1024
 _META_HEAD_BYTES = len(PREAMBLE) + 12
 
 
@@ -29,6 +31,32 @@ def chosen_syntax(held: Held, accepted: Collection[str]) -> str:
         if uid in accepted and uid in supplied:
             return uid
     raise NotConvertible(f"The instance is held in {held.transfer_syntax_uid}, which was not accepted.")
+
+
+def holds_data_set(
+    archive: Archive, reference: Reference, transfer_syntax_uid: str, file: Path, start: int
+) -> bool:
+    """Whether an instance is held with the data set that a file has from `start` on, byte for byte.
+
+    What stands before it is the sender's: the same instance from two peers differs there.
+    """
+    try:
+        held = retrieve_instance(archive, reference)
+        if held.transfer_syntax_uid != transfer_syntax_uid:
+            return False
+        stored, stored_start = open_data_set(archive, held, transfer_syntax_uid)
+    except ArchiveError:
+        return False
+    with stored, file.open("rb") as other:
+        other.seek(start)
+        size = stored.size - stored_start
+        if size != file.stat().st_size - start:
+            return False
+        return all(
+            stored.read(stored_start + offset, length) == other.read(length)
+            for offset in range(0, size, _COPY_BYTES)
+            if (length := min(_COPY_BYTES, size - offset))
+        )
 
 
 def open_data_set(archive: Archive, held: Held, transfer_syntax_uid: str) -> tuple[StoredFile, int]:

@@ -168,27 +168,23 @@ def make_prefix(part10: Part10, sop_class_uid: str, sop_instance_uid: str) -> tu
     return PREAMBLE + meta, part10.data_set
 
 
-def file_meta(
-    sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str, source_ae_title: str = ""
-) -> bytes:
+def file_meta(sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str) -> bytes:
     """Return File Meta Information of our making, what goes between preamble and data set (PS3.10 7.1)."""
-    elements = [
+    elements = (
         _meta_element(0x0001, b"OB\0\0", b"\0\1"),
         _meta_element(MEDIA_STORAGE_SOP_CLASS_UID, b"UI", sop_class_uid.encode()),
         _meta_element(0x0003, b"UI", sop_instance_uid.encode()),
         _meta_element(TRANSFER_SYNTAX_UID, b"UI", transfer_syntax_uid.encode()),
         _meta_element(0x0012, b"UI", IMPLEMENTATION_CLASS_UID.encode()),
         _meta_element(0x0013, b"SH", IMPLEMENTATION_VERSION_NAME.encode()),
-    ]
-    if source_ae_title:
-        elements.append(_meta_element(0x0016, b"AE", source_ae_title.encode("ascii", "replace")))
+    )
     group = b"".join(elements)
     return _meta_element(0x0000, b"UL", struct.pack("<I", len(group))) + group
 
 
 def _meta_element(element: int, vr: bytes, value: bytes) -> bytes:
     if len(value) % 2:
-        value += b" " if vr in {b"SH", b"AE"} else b"\0"
+        value += b" " if vr == b"SH" else b"\0"
     return (
         struct.pack("<HH", 2, element) + vr + struct.pack("<I" if len(vr) == 4 else "<H", len(value)) + value
     )

@@ -1,6 +1,8 @@
 """C-STORE (PS3.4 Annex B): from the wire to the file, undecoded; answered when it is durable."""
 
-from app.archive.store import read_staged, store_received, taking_in
+from app.archive.data_sets import holds_data_set
+from app.archive.store import Received, read_staged, store_received, taking_in
+from app.catalog.holdings import Reference
 from app.dicom.part10 import PREAMBLE, file_meta
 from app.dicom.uids import is_valid_uid
 from app.dimse.association import Message
@@ -20,7 +22,7 @@ from app.dimse.status import (
     status_of,
 )
 from app.dimse.toll import comment_on
-from app.errors import ArchiveError
+from app.errors import ArchiveError, DuplicateInstance
 from app.storage.interface import StagedFile, Staging
 
 Outcome = tuple[Status, str]
@@ -72,7 +74,6 @@ def _receive(session: Session, message: Message, staged: StagedFile) -> None:
         text_of(message.command, Element.AFFECTED_SOP_CLASS_UID),
         text_of(message.command, Element.AFFECTED_SOP_INSTANCE_UID),
         message.context.transfer_syntax,
-        session.association.agreement.calling_ae_title,
     )
     failed: list[ArchiveError] = []
 
@@ -100,6 +101,24 @@ def _keep(session: Session, message: Message, staging: Staging, staged: StagedFi
         if entry.instance["sop_class_uid"] != message.context.abstract_syntax:
             return DATA_SET_MISMATCH, "The SOP Class UID is not that of the request"
     (result,) = store_received(session.archive, staging, [received])
+    if isinstance(result.error, DuplicateInstance) and _is_held(session, message, received):
+        return SUCCESS, ""
     if result.error is not None:
         raise result.error
     return SUCCESS, ""
+
+
+def _is_held(session: Session, message: Message, received: Received) -> bool:
+    """Whether the data set is held already, behind another File Meta Information."""
+    if received.entry is None:
+        return False
+    reference = Reference(
+        received.entry.study_instance_uid, received.entry.series_instance_uid, received.entry.sop_instance_uid
+    )
+    return holds_data_set(
+        session.archive,
+        reference,
+        message.context.transfer_syntax,
+        received.staged.path,
+        received.entry.instance["data_set"],
+    )

@@ -1,0 +1,106 @@
+"""A listener on a free port in this process, and DCMTK to talk to it."""
+
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from app.archive.archive import Archive
+from app.catalog.database import Catalog
+from app.catalog.migrate import migrate
+from app.dimse.listener import Listener
+from app.dimse.peers import Peer, Peers
+from app.dimse.process import listening_socket, tls_context
+from app.dimse.slots import Slots
+from app.observability.associations import AssociationMetrics
+from app.settings import Settings
+from app.throttle.budget import Budget
+from tests.servers import free_port
+
+EVERYTHING = frozenset({"echo", "find", "get", "move", "store", "commit"})
+
+
+@dataclass
+class Listening:
+    """A listener that runs, and the folder that programs write to."""
+
+    listener: Listener
+    port: int
+    folder: Path
+    ae_title: str = "DERMZOO"
+
+    def dcmtk(
+        self, program: str, *options: str | Path, after: tuple[str | Path, ...] = (), called: str = ""
+    ) -> str:
+        """Run a DCMTK program against the listener; return what it says, and its exit code at the end.
+
+        `after` comes behind the address: files, as a rule.
+        """
+        command = [program, "-v", "-to", "20", "-aec", called or self.ae_title, *options]
+        done = subprocess.run(
+            [*map(str, command), "127.0.0.1", str(self.port), *map(str, after)],
+            check=False,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            cwd=self.folder,
+            timeout=60,
+        )
+        return f"{done.stdout}{done.stderr}\nexit {done.returncode}"
+
+
+Start = Callable[..., Listening]
+
+
+@pytest.fixture
+def start_listener(tmp_path: Path) -> Iterator[Start]:
+    """start_listener(peers=[…], may=…, budget=…, dimse_associations=4) starts one on an empty archive."""
+    with ExitStack() as running:
+
+        def start(
+            *,
+            peers: tuple[Peer, ...] = (),
+            may: frozenset[str] = EVERYTHING,
+            budget: Budget | None = None,
+            archive: Archive | None = None,
+            **chosen: object,
+        ) -> Listening:
+            settings = Settings(
+                data_dir=tmp_path / "data", dimse_port=free_port(), shutdown_grace_s=2, **chosen
+            )
+            settings.data_dir.mkdir(exist_ok=True)
+            with closing(Catalog(settings.catalog_url)) as catalog:
+                migrate(catalog)
+            opened = archive or running.enter_context(closing(Archive.open(settings)))
+            listener = Listener(
+                archive=replace(opened, settings=settings),
+                budget=budget,
+                peers=Peers(peers, may),
+                slots=Slots(
+                    settings.data_dir / "associations",
+                    settings.dimse_associations,
+                    settings.dimse_associations_per_client,
+                ),
+                metrics=AssociationMetrics(),
+            )
+            listening = listening_socket(settings)
+            listening.listen(16)
+            thread = threading.Thread(target=listener.run, args=(listening, tls_context(settings)))
+            thread.start()
+            running.callback(thread.join)
+            running.callback(listener.stopping.set)
+            folder = tmp_path / "programs"
+            folder.mkdir(exist_ok=True)
+            return Listening(listener, settings.dimse_port, folder)
+
+        yield start
+
+
+@pytest.fixture
+def listening(start_listener: Start) -> Listening:
+    """A listener on which everybody may do everything."""
+    return start_listener()
