@@ -24,13 +24,14 @@ MOST_PIXELS = 16384  # of a viewport's side
 _NUMBER = re.compile(r"[+-]?(\d{1,9}(\.\d{0,9})?|\.\d{1,9})([eE][+-]?\d{1,2})?")
 _WHOLE = re.compile(r"\d{1,9}")
 _KEYWORD = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_NAMES = ("annotation", "quality", "viewport", "window", "iccprofile")
+# The query parameters of 8.3.5.1.
+NAMES = ("annotation", "quality", "viewport", "window", "iccprofile")
 
 
 def read_rendering(request: Request) -> tuple[Rendering, list[str]]:
     """Return what is asked of the pictures, but for the media type; and the annotations nobody knows."""
     given = request.query_params
-    for name in _NAMES:
+    for name in NAMES:
         if len(given.getlist(name)) > 1:
             raise InvalidQuery(f"The parameter {name} is given more than once.")
     annotations, unknown = read_annotation(given.get("annotation"))

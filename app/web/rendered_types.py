@@ -13,15 +13,16 @@ def chosen_type(ranges: Sequence[MediaRange], types: Sequence[str]) -> tuple[str
     Among those it likes as well as one another the server's first goes: a browser that lists all the formats
     it knows gets the one that need not be made.
     """
-    best: tuple[float, int, str, MediaRange] | None = None
-    for place, media_type in enumerate(types):
-        covering = [one for one in ranges if one.covers(media_type)]
-        if not covering:
-            continue
-        found = max(covering, key=_precision)
-        if best is None or found.quality > best[0]:
-            best = (found.quality, place, media_type, covering[0])
-    return (best[2], best[3]) if best else None
+    found = [
+        (-media_range.quality, place, media_type, media_range)
+        for place, media_type in enumerate(types)
+        for media_range in ranges
+        if media_range.covers(media_type) and not _names_pixels(media_range)
+    ]
+    if not found:
+        return None
+    _, _, media_type, media_range = min(found, key=lambda one: one[:2])
+    return media_type, media_range
 
 
 def nothing_accepted(types: Sequence[str], *, several: bool) -> RequestError:
@@ -45,7 +46,6 @@ def security_headers(media_types: Collection[str]) -> dict[str, str]:
     return headers
 
 
-def _precision(media_range: MediaRange) -> tuple[int, float]:
-    content = media_range.content_type
-    precision = 0 if content == "*/*" else 1 if content.endswith("/*") else 2
-    return precision, media_range.quality
+def _names_pixels(media_range: MediaRange) -> bool:
+    # With a transfer syntax it is a DICOM media type, which this resource does not have (8.7.3, 8.7.4).
+    return media_range.transfer_syntax is not None and not media_range.content_type.endswith("*")
