@@ -11,6 +11,7 @@ from app.catalog.search import PageMemory
 from app.settings import Settings
 from app.storage.local import LocalStorage
 
+IDLE_STAGING_FOLDERS = 8
 CAGED_WALL_S = 60  # on a machine that is busy with other things; processor time is the limit that counts
 
 
@@ -33,7 +34,7 @@ class Archive:
         return cls(
             settings=settings,
             catalog=catalog,
-            storage=LocalStorage(settings.objects_dir),
+            storage=LocalStorage(settings.objects_dir, idle_folders=IDLE_STAGING_FOLDERS),
             cage=Cage(
                 settings.caged_processes,
                 settings.caged_memory_bytes,
@@ -55,4 +56,5 @@ class Archive:
     def close(self) -> None:
         """End the child processes and close the database."""
         self.cage.close()
+        self.storage.close()
         self.catalog.close()

@@ -2,18 +2,17 @@
 
 import errno
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from collections.abc import Set as AbstractSet
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import partial
+from functools import cached_property
 from pathlib import Path
 
 from app.errors import StorageFailed, StorageFull
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _SYNC_THREADS = 8  # fsyncs that wait together share the file system's commits: half the time of one by one
-_WORTH_THREADS = 4  # fewer are done sooner than threads are started
 
 
 @contextmanager
@@ -63,15 +62,13 @@ class Disk:
             self._failure = f"{error} The storage only reads until the server is started again."
             raise StorageFailed(self._failure) from error
 
-    def run_all(self, syncs: Sequence[Callable[[], None]]) -> None:
-        """Call functions that each wait for an fsync, side by side; raise what the first of them raised."""
-        if len(syncs) < _WORTH_THREADS:
-            for sync in syncs:
-                sync()
-            return
-        with ThreadPoolExecutor(min(_SYNC_THREADS, len(syncs))) as threads:
-            for waiting in [threads.submit(sync) for sync in syncs]:
-                waiting.result()
+    def begin_sync(self, descriptor: int) -> Future[None]:
+        """Begin to wait in a thread until an open file is on the disk: meanwhile there is other work."""
+        return self._threads.submit(self.sync, descriptor)
+
+    @cached_property
+    def _threads(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(_SYNC_THREADS, "sync")
 
     def sync_folders(self, folders: AbstractSet[Path]) -> None:
         """Wait until the names in these folders are on the disk, and the folders' own, up to the root."""
@@ -83,7 +80,10 @@ class Disk:
                     os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
                     for folder in (*folders, *above)
                 )
-            self.run_all([partial(self.sync, descriptor) for descriptor in descriptors])
+            if len(descriptors) == 1:
+                self.sync(descriptors[0])
+            else:
+                list(self._threads.map(self.sync, descriptors))
         finally:
             for descriptor in descriptors:
                 os.close(descriptor)

@@ -13,6 +13,7 @@ deletes holds it alone. So bytes that two requests bring at once are never delet
 """
 
 import os
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,7 +22,7 @@ from app.errors import InstanceUnavailable
 from app.storage import sweep
 from app.storage.disk import Disk, disk_errors
 from app.storage.opened import OpenedFile
-from app.storage.staging import LocalStaging, locked_folder
+from app.storage.staging import LocalStaging, idle_folder, leave_folder, locked_folder
 
 MINIMUM_FREE = 0.02  # of the file system; below it nothing more is taken in
 
@@ -32,19 +33,36 @@ class LocalStorage:
     """A folder of managed files; several processes and threads may share it."""
 
     def __init__(
-        self, root: Path, *, minimum_free: float = MINIMUM_FREE, fsync: Callable[[int], None] = os.fsync
+        self,
+        root: Path,
+        *,
+        minimum_free: float = MINIMUM_FREE,
+        fsync: Callable[[int], None] = os.fsync,
+        idle_folders: int = 0,
     ) -> None:
+        """`idle_folders`: how many staging folders may be kept, empty, for the next to come."""
         self.root = Path(root).absolute()
         self._staged_root = self.root / "tmp"
         self._guard = self._staged_root / "guard"
         with disk_errors():
             self._staged_root.mkdir(parents=True, exist_ok=True)
         self._disk = Disk(self.root, minimum_free, fsync)
+        self._idle: deque[tuple[Path, int]] = deque()
+        self._idle_folders = idle_folders
 
     def staging(self) -> LocalStaging:
         """Begin to take files in; raise StorageFull or StorageFailed."""
         self._disk.check_room()
-        return LocalStaging(self._staged_root, self._guard, self._disk, self.path_of)
+        with disk_errors():
+            folder, lock = idle_folder(self._idle) or locked_folder(self._staged_root)
+        return LocalStaging(folder, lock, self._guard, self._disk, self.path_of, self._leave)
+
+    def _leave(self, folder: Path, lock: int) -> None:
+        """Keep an empty folder for the next request: making one waits for the file system's journal."""
+        if len(self._idle) < self._idle_folders and next(folder.iterdir(), None) is None:
+            self._idle.append((folder, lock))
+        else:
+            leave_folder(folder, lock)
 
     def path_of(self, key: str) -> Path:
         """Return where the file of a key is or would be; raise InstanceUnavailable if it is no key."""
@@ -102,6 +120,11 @@ class LocalStorage:
             return sweep.sweep(
                 self._staged_root, self._guard, self.path_of, is_catalogued, is_patient=is_patient
             )
+
+    def close(self) -> None:
+        """Delete the empty folders that were kept for the next to come."""
+        while self._idle:
+            leave_folder(*self._idle.pop())
 
     def probe(self) -> None:
         """Raise StorageFull or StorageFailed when the next file could not be taken in."""

@@ -5,6 +5,7 @@ import os
 import secrets
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future, wait
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
@@ -25,7 +26,7 @@ class LocalStagedFile:
         self.size = 0
         self._disk = disk
         self._finished = finished
-        self._is_synced = False
+        self._syncing: Future[None] | None = None
         disk.check_room()
         with disk_errors():
             self.descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
@@ -41,23 +42,27 @@ class LocalStagedFile:
                 rest = rest[written:]
 
     def finish(self) -> None:
-        """End the writing. The descriptor stays open for keep(), but not too many of one staging."""
+        """End the writing, and begin to wait for the disk while the content is read.
+
+        The descriptor stays open until then, but not too many of one staging: one opened later might not be
+        told that writing failed.
+        """
+        self._syncing = self._disk.begin_sync(self.descriptor)
         self._finished.append(self)
         if len(self._finished) > _OPEN_FILES:
             self._finished.popleft().sync()
 
     def sync(self) -> None:
-        """Wait until the content is on the disk, and close.
-
-        By the descriptor it was written with: one opened later might not be told that writing failed.
-        """
-        if not self._is_synced:
-            self._disk.sync(self.descriptor)
-            self._is_synced = True
-            self.close()
+        """Wait until the content of a finished file is on the disk, and close."""
+        if self._syncing is None:
+            raise ValueError("a staged file is kept after it was finished")
+        self._syncing.result()
+        self.close()
 
     def close(self) -> None:
         """Give the descriptor back; a second call does nothing."""
+        if self._syncing is not None and not self._syncing.cancel():
+            wait([self._syncing])  # nobody else's file may get the number before
         descriptor, self.descriptor = self.descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)
@@ -66,7 +71,16 @@ class LocalStagedFile:
 class LocalStaging:
     """A folder of staged files with a lock on it."""
 
-    def __init__(self, staged_root: Path, guard: Path, disk: Disk, path_of: Callable[[str], Path]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        lock: int,
+        guard: Path,
+        disk: Disk,
+        path_of: Callable[[str], Path],
+        leave: Callable[[Path, int], None],
+    ) -> None:
+        """Stage in an empty folder with a lock on it; `leave` takes both when all is done."""
         self._guard_path = guard
         self._disk = disk
         self._path_of = path_of
@@ -75,8 +89,7 @@ class LocalStaging:
         self._finished: deque[LocalStagedFile] = deque()
         self._numbers = count(1)
         self._guard = -1
-        with disk_errors():
-            self._folder, self._lock = locked_folder(staged_root)
+        self._folder, self._lock, self._leave = folder, lock, leave
 
     @property
     def has_unreleased(self) -> bool:
@@ -100,7 +113,8 @@ class LocalStaging:
 
     def keep(self, files: Mapping[str, StagedFile]) -> None:
         """Make `files` (SHA-256 -> staged file) durable under their keys, in one group of fsyncs."""
-        self._disk.run_all([self._files[staged.path].sync for staged in files.values()])
+        for staged in files.values():
+            self._files[staged.path].sync()
         with disk_errors():
             self._guard = os.open(self._guard_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
             fcntl.flock(self._guard, fcntl.LOCK_SH)
@@ -131,12 +145,29 @@ class LocalStaging:
             with suppress(OSError):
                 if staged.path.stat().st_nlink == 1:
                     staged.path.unlink()
-        with suppress(OSError):  # not empty: kept, not released
-            self._folder.rmdir()
-        for descriptor in (self._guard, self._lock):
-            if descriptor >= 0:
-                os.close(descriptor)
+        if self._guard >= 0:
+            os.close(self._guard)
+        if self._lock >= 0:
+            self._leave(self._folder, self._lock)
         self._guard, self._lock = -1, -1
+
+
+def idle_folder(idle: deque[tuple[Path, int]]) -> tuple[Path, int] | None:
+    """Take one of the folders that are locked and empty, if there is one."""
+    with suppress(IndexError):
+        while True:
+            folder, lock = idle.pop()
+            if folder.exists():
+                return folder, lock
+            os.close(lock)
+    return None
+
+
+def leave_folder(folder: Path, lock: int) -> None:
+    """Delete a folder that is empty, and give its lock up."""
+    with suppress(OSError):  # not empty: kept, not released
+        folder.rmdir()
+    os.close(lock)
 
 
 def locked_folder(staged_root: Path) -> tuple[Path, int]:

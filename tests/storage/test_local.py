@@ -93,15 +93,43 @@ def test_an_fsync_that_finds_the_disk_full_is_not_for_good(tmp_path):
 
 def test_a_failed_fsync_of_one_of_many_fails_them_all(tmp_path):
     storage = LocalStorage(tmp_path, fsync=FailingFsync(7))
-    with storage.staging() as staging:
-        files = {}
-        for number in range(10):
-            files[hashlib.sha256(b"%d" % number).hexdigest()] = staged = staging.new()
-            staged.write(b"%d" % number)
-            staged.finish()
-        with pytest.raises(StorageFailed):
+
+    def hold_ten():
+        with storage.staging() as staging:
+            files = {}
+            for number in range(10):
+                files[hashlib.sha256(b"%d" % number).hexdigest()] = staged = staging.new()
+                staged.write(b"%d" % number)
+                staged.finish()
             staging.keep(files)
+
+    with pytest.raises(StorageFailed):
+        hold_ten()
     assert list(storage.keys()) == []
+
+
+def test_a_staging_folder_is_used_again_once_it_is_empty(tmp_path):
+    storage = LocalStorage(tmp_path, idle_folders=1)
+    for content in (b"first", b"second"):
+        hold(storage, content)
+        (folder,) = leftovers(tmp_path)
+        assert list(folder.iterdir()) == []
+        assert LocalStorage(tmp_path).sweep(lambda key: True) == 0  # it is locked: a living writer's
+        assert leftovers(tmp_path) == [folder]
+    storage.close()
+    assert leftovers(tmp_path) == []
+
+
+def test_a_staging_folder_that_may_hold_unnamed_files_is_left_to_the_sweep(tmp_path):
+    storage = LocalStorage(tmp_path, idle_folders=1)
+    with storage.staging() as staging:
+        staged = staging.new()
+        staged.write(b"never named")
+        staged.finish()
+        staging.keep({hashlib.sha256(b"never named").hexdigest(): staged})
+    hold(storage, b"another")
+    assert storage.sweep(lambda key: False) == 1
+    assert list(storage.keys()) == [hashlib.sha256(b"another").hexdigest()]
 
 
 @pytest.fixture
