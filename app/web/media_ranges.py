@@ -73,10 +73,14 @@ class MediaRange:
 
 @dataclass(frozen=True)
 class Accepted:
-    """What a header says: its ranges, best first; the items that were passed over, each with the reason."""
+    """What a header says: its ranges, best first, without those refused by q=0.
 
-    ranges: tuple[MediaRange, ...] = ()
-    passed_over: tuple[str, ...] = ()
+    `passed_over` are the items that make no sense, each with the reason. `is_empty`: there are no items.
+    """
+
+    ranges: tuple[MediaRange, ...]
+    passed_over: tuple[str, ...]
+    is_empty: bool
 
     @property
     def mixes(self) -> tuple[str, str] | None:
@@ -110,7 +114,7 @@ def _read(text: str) -> Accepted:
     ranges = [replace(r, spoken_for=_more_specific(r, found)) for r in found if r.quality > 0]
     # At the same quality what is named goes before what a wild card stands for.
     ranges.sort(key=lambda r: (-r.quality, _breadth(r.content_type)))
-    return Accepted(tuple(ranges), tuple(passed_over))
+    return Accepted(tuple(ranges), tuple(passed_over), is_empty=not (found or passed_over))
 
 
 _remembered = lru_cache(maxsize=512)(_read)

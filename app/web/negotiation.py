@@ -12,7 +12,6 @@ from app.web.media_ranges import (
     DICOM_JSON,
     DICOM_XML,
     MULTIPART,
-    Accepted,
     MediaRange,
     parse_accept,
     read_accept,
@@ -56,7 +55,7 @@ def accepted(request: Request) -> list[MediaRange]:
             "one request asks for the one or the other (PS3.18 8.7.5)."
         )
     # 8.7.5 has 406 for a request without Accept; every client is better served by the default.
-    return list(said.ranges) if said != Accepted() else [MediaRange("*/*")]
+    return [MediaRange("*/*")] if said.is_empty else list(said.ranges)
 
 
 def require_json(request: Request, *, name: str = "This resource") -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.web.negotiation import MediaRange, parse_accept
+from app.web.media_ranges import MediaRange, parse_accept, read_accept
 
 
 def only(text: str) -> MediaRange:
@@ -39,6 +39,7 @@ def test_multipart(header: str, content_type: str, transfer_syntax: str | None) 
 
 
 def test_quality_orders_and_zero_excludes() -> None:
+    """PS3.18 8.7.8.1 (checklist 3)."""
     ranges = parse_accept(["text/html;q=0.5, application/dicom+json", "image/png;q=0, */*;q=0.1"])
     assert [r.media_type for r in ranges] == ["application/dicom+json", "text/html", "*/*"]
 
@@ -50,6 +51,7 @@ def test_commas_and_semicolons_in_quotes_divide_nothing() -> None:
 
 
 def test_items_that_make_no_sense_are_left_out() -> None:
+    """PS3.18 8.7.7 (checklist 3)."""
     assert parse_accept(["", ",,", "nonsense", "/;q=1", ";;"]) == []
 
 
@@ -64,6 +66,51 @@ def test_items_that_make_no_sense_are_left_out() -> None:
 )
 def test_covers(offered: str, wanted: str, covered: bool) -> None:
     assert only(offered).covers(wanted) is covered
+
+
+@pytest.mark.parametrize(
+    ("header", "media_type", "covered_by"),
+    [
+        ("image/*, image/jpeg;q=0", "image/jpeg", []),
+        ("image/*, image/jpeg;q=0", "image/png", ["image/*"]),
+        ("image/*;q=0.9, image/jpeg;q=0.1", "image/jpeg", ["image/jpeg"]),
+        ("*/*;q=0.2, image/*;q=0.1, image/png", "image/jpeg", ["image/*"]),
+        ("*/*, image/jpeg", "image/jpeg", ["image/jpeg", "*/*"]),
+        ('*/*, multipart/related; type="image/jpeg"; q=0', "image/jpeg", ["*/*"]),
+        (
+            "application/dicom, application/dicom; transfer-syntax=1.2; q=0",
+            "application/dicom",
+            ["application/dicom"],
+        ),
+        ("*; q=.2", "image/jpeg", ["*/*"]),
+    ],
+)
+def test_the_most_specific_item_decides(header: str, media_type: str, covered_by: list[str]) -> None:
+    """RFC 9110 12.5.1, PS3.18 8.7.8.1 (checklist 3)."""
+    assert [r.media_type for r in parse_accept([header]) if r.covers(media_type)] == covered_by
+
+
+@pytest.mark.parametrize(
+    ("text", "quality"), [("0.5", 0.5), (".5", 0.5), ("1.", 1), ("9", 1), ("much", 1), ("nan", 1)]
+)
+def test_a_quality_that_is_none_is_passed_over(text: str, quality: float) -> None:
+    assert only(f"image/jpeg; q={text}").quality == quality
+
+
+@pytest.mark.parametrize(
+    ("item", "reason"),
+    [
+        ("jpeg", "'jpeg' is no media type"),
+        ("a/b; q=1; q=0.5", "has q more than once"),
+        ("a/b; transfer-syntax=1.2; transfer-syntax=1.3", "has transfer-syntax more than once"),
+        ('a/b; transfer-syntax="1.2,1.3"', "neither one UID nor *"),
+    ],
+)
+def test_what_is_passed_over_is_kept_with_the_reason(item: str, reason: str) -> None:
+    """PS3.18 8.7.3.5.2 (checklist 5)."""
+    said = read_accept([item, "image/png"])
+    assert [r.media_type for r in said.ranges] == ["image/png"]
+    assert reason in said.passed_over[0]
 
 
 @given(st.lists(st.text(max_size=80), max_size=4))
