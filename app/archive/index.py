@@ -20,7 +20,7 @@ from app.catalog.entry import read_entry
 from app.catalog.files import KnownFile, files_of_folder, folders_below, forget_copies
 from app.storage.in_place import real_name, stored_name
 
-BATCH_FILES = 1000
+BATCH_FILES = 4000
 BATCH_S = 2.0
 PASSES = 3  # one; one for what stood back; one more for what stood back for what was forgotten then
 

@@ -1,6 +1,7 @@
 """What is answered of a study, a series and an instance; made when something below is registered."""
 
 from collections.abc import Collection, Mapping
+from operator import add
 from typing import Any
 
 from app.catalog.attributes import ATTRIBUTES, RETURNED
@@ -25,9 +26,7 @@ _INSTANCE = tuple(
 
 def retrieve_url(*uids: str) -> dict[str, Any]:
     """Return Retrieve URL (0008,1190) of a study, series or instance, below the service root."""
-    path = "".join(
-        f"/{name}/{uid}" for name, uid in zip(("studies", "series", "instances"), uids, strict=False)
-    )
+    path = "".join(map(add, ("/studies/", "/series/", "/instances/"), uids))
     return {"vr": "UR", "Value": [ROOT_TEXT + path]}
 
 

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Dialect, Table, bindparam, delete, func, select, update
 
 from app.catalog.answers import required, series_attributes, study_attributes
-from app.catalog.documents import Attributes, dump, parse
+from app.catalog.documents import Attributes, dump_ordered, parse
 from app.catalog.models import holding, instance, series, study
 from app.catalog.prepared import Written, run_many
 from app.dicom.matching import Level
@@ -60,7 +60,8 @@ def study_values(known: Attributes, modalities: Collection[str], series_count: i
 
 
 def _answers(level: Level, attributes: Attributes) -> Values:
-    return {"answer": dump(required(level, attributes)), "attributes": dump(attributes)}
+    ordered = dict(sorted(attributes.items()))
+    return {"answer": dump_ordered(required(level, ordered)), "attributes": dump_ordered(ordered)}
 
 
 def refresh(connection: Connection, series_ids: set[int], study_ids: set[int]) -> None:

@@ -43,4 +43,9 @@ def parse(document: bytes) -> Attributes:
 
 def dump(attributes: Attributes) -> bytes:
     """Return the JSON object, its attributes in ascending order (F.2.2)."""
-    return orjson.dumps(dict(sorted(attributes.items()))).replace(b'"\\u0001/', b'"' + ROOT + b"/")
+    return dump_ordered(dict(sorted(attributes.items())))
+
+
+def dump_ordered(attributes: Attributes) -> bytes:
+    """Return the JSON object of attributes that stand in ascending order already."""
+    return orjson.dumps(attributes).replace(b'"\\u0001/', b'"' + ROOT + b"/")

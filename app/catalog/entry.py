@@ -101,7 +101,7 @@ def entry(scanned: Scanned, size: int, mtime_ns: int, sha256: bytes) -> Entry:
 
 def _of_level(level: Level, attributes: Attributes) -> bytes:
     tags = TAGS[level]
-    return documents.dump({tag: attribute for tag, attribute in attributes.items() if tag in tags})
+    return documents.dump_ordered({tag: attribute for tag, attribute in attributes.items() if tag in tags})
 
 
 def _columns(level: Level, attributes: Attributes) -> dict[str, Any]:
