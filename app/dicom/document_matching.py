@@ -15,6 +15,7 @@ from app.dicom.matching import (
     moment_pairs,
     time_bounds,
 )
+from app.dicom.person_names import first_group, fold_name
 from app.dicom.values import value_matcher
 from app.errors import InvalidQuery
 
@@ -152,4 +153,7 @@ def is_empty(attribute: Document | None) -> bool:
         return True
     if attribute.keys() & {"BulkDataURI", "InlineBinary"}:
         return False
-    return not any(value not in (None, "", {}) for value in attribute.get("Value", ()))
+    values = attribute.get("Value", ())
+    if attribute["vr"] == "PN":  # nothing but delimiters is no name
+        return not any(fold_name(first_group(value)) for value in values)
+    return not any(value not in (None, "", {}) for value in values)
