@@ -11,10 +11,22 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 MAX_HEAD_BYTES = 32 * 2**10  # request line and headers; one read may go beyond it before it is noticed
 HEAD_DEADLINE_S = 10.0
 
-_TEXT = b"The request line and headers are larger than %d bytes.\n" % MAX_HEAD_BYTES
-_TOO_LARGE = (
-    b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Type: text/plain; charset=utf-8\r\n"
-    b"Content-Length: %d\r\nConnection: close\r\n\r\n%b" % (len(_TEXT), _TEXT)
+
+def _refusal(status: bytes, text: bytes) -> bytes:
+    return (
+        b"HTTP/1.1 %b\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\n"
+        b"Connection: close\r\n\r\n%b" % (status, len(text), text)
+    )
+
+
+_HEAD_TOO_LARGE = _refusal(
+    b"431 Request Header Fields Too Large",
+    b"The request line and headers are larger than %d bytes.\n" % MAX_HEAD_BYTES,
+)
+_TARGET_TOO_LONG = _refusal(
+    b"414 URI Too Long",
+    b"The URI is too long: the request line and headers may have %d bytes. Ask for less at once.\n"
+    % MAX_HEAD_BYTES,
 )
 
 
@@ -43,7 +55,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self._head_bytes += len(data)
         super().data_received(data)
         if self._in_head and self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
-            self.transport.write(_TOO_LARGE)
+            is_target = len(self.url) > MAX_HEAD_BYTES // 2
+            self.transport.write(_TARGET_TOO_LONG if is_target else _HEAD_TOO_LARGE)
             self.transport.close()
 
     def on_message_begin(self) -> None:

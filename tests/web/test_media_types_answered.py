@@ -1,6 +1,7 @@
 """Content negotiation over a real socket, by the numbers of our checklist of PS3.18, section A."""
 
 import json
+import socket
 from collections import Counter
 from xml.etree import ElementTree as ET
 
@@ -417,6 +418,20 @@ def test_refusals_are_told_in_the_clients_words(archive: Archive, accept: str, m
         if media_type.startswith("text/html"):
             assert "<b>" not in answer.text
             assert answer.headers["content-security-policy"] == "default-src 'none'"
+
+
+@pytest.mark.parametrize("pieces", [1, 3])
+def test_a_uri_that_is_too_long_is_told_from_headers_that_are(archive: Archive, pieces: int) -> None:
+    """PS3.18 8.5 (checklist 15)."""
+    with socket.create_connection(("127.0.0.1", archive.server.port), timeout=30) as connection:
+        connection.sendall(b"GET /dicom-web/studies?PatientID=")
+        for _ in range(pieces):
+            connection.sendall(b"a" * (36_000 // pieces))
+        answer = connection.recv(4096)
+    assert answer.startswith(b"HTTP/1.1 414 URI Too Long\r\n")
+    with socket.create_connection(("127.0.0.1", archive.server.port), timeout=30) as connection:
+        connection.sendall(b"GET /dicom-web/studies HTTP/1.1\r\nX: " + b"a" * 36_000)
+        assert connection.recv(4096).startswith(b"HTTP/1.1 431 ")
 
 
 # The JSON model (checklist 17)
