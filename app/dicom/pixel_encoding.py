@@ -38,7 +38,7 @@ def require_encodable(image: ImagePixel, transfer_syntax_uid: str) -> None:
     )
     if image.is_float:
         reason = "the samples are floating point numbers"
-    elif transfer_syntax_uid == JPEG_BASELINE and image.bits_stored != 8:
+    elif not reason and transfer_syntax_uid == JPEG_BASELINE and image.bits_stored != 8:
         reason = f"it holds samples of 8 bits, these have {image.bits_stored}"
     if reason:
         raise NotConvertible(f"Frames of transfer syntax {transfer_syntax_uid} cannot be made: {reason}.")
@@ -82,8 +82,10 @@ def _jpeg_baseline(samples: Samples, image: ImagePixel) -> bytes:
 
 def _jpeg_lossless(samples: Samples, image: ImagePixel) -> bytes:
     """JPEG process 14, selection value 1: no colour transform, so that nothing is lost."""
-    # A reader that does not extend the sign reads the right numbers if all bits are there.
+    # A reader that does not extend the sign reads the right numbers if all bits are there. The encoder takes
+    # 9 bits and more from words.
     bits = image.bits_allocated if image.is_signed else _bits_needed(samples, image)
+    bits = max(bits, image.bits_allocated - 7)
     colour_space = "RGB" if image.samples_per_pixel == 3 else None
     return bytes(
         imagecodecs.jpeg8_encode(
