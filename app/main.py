@@ -25,6 +25,7 @@ from app.throttle.limits import RouteLimits, RouteRefused
 from app.throttle.middleware import Throttle
 from app.web import errors, health
 from app.web.authentication import Authentication
+from app.web.capabilities import Capabilities
 from app.web.cors import Options, PublicCors
 from app.web.dependencies import SERVICE_PATH
 from app.web.dicomweb import dicomweb_routes
@@ -58,7 +59,7 @@ def create_app(settings: Settings) -> ASGIApp:
     app.state.limits.check_routes(app)
     if settings.allow_anonymous_store:
         logger.warning("Anyone may store: DERMZOO_ALLOW_ANONYMOUS_STORE is on")
-    served: ASGIApp = Options(app)
+    served: ASGIApp = Options(app, Capabilities(settings.base_url).answer)
     if budget is not None:
         served = Throttle(served, budget, app.state.clients)
     served = PublicCors(Authentication(served, archive))

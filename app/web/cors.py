@@ -1,9 +1,10 @@
 """CORS for a public server: every origin may read every answer, errors included; no credentials."""
 
+from collections.abc import Callable
+
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-
-from app.web.errors import problem
 
 ALLOWED_METHODS = "GET, HEAD, POST, OPTIONS"
 ALLOWED_HEADERS = (
@@ -51,11 +52,12 @@ class PublicCors:
 class Options:
     """Answers OPTIONS on any path, inside the limiter, so that it counts like any other request."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, capabilities: Callable[[Request], Response]) -> None:
         self.app = app
+        self.capabilities = capabilities
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a preflight; refuse Retrieve Capabilities (PS3.18 8.9), which we do not offer."""
+        """Answer a preflight, which names the method to come; any other is Retrieve Capabilities (8.9)."""
         if scope["type"] != "http" or scope["method"] != "OPTIONS":
             await self.app(scope, receive, send)
             return
@@ -63,7 +65,5 @@ class Options:
         if b"access-control-request-method" in names and b"origin" in names:
             answer = Response(status_code=204, headers=PREFLIGHT)
         else:
-            answer = problem(
-                501, "Retrieve Capabilities is not offered; /docs and /openapi.json tell what is."
-            )
+            answer = self.capabilities(Request(scope, receive))
         await answer(scope, receive, send)

@@ -109,7 +109,10 @@ def dicomweb_routes(prefix: str, limits: RouteLimits) -> list[Route]:
     Plain Starlette routes: an endpoint reads the request itself; those of FastAPI would cost as much again as
     most answers do. openapi.py describes them in the API document.
     """
-    placed = [*((prefix + resource.path, resource) for resource in RESOURCES), (URI_SERVICE.path, URI_SERVICE)]
+    placed = [
+        *((prefix + resource.path, resource) for resource in RESOURCES),
+        (URI_SERVICE.path, URI_SERVICE),
+    ]
     return [
         ResourceRoute(path, limits.limited(resource.endpoint, resource.limit), methods=resource.methods)
         for path, resource in placed

@@ -25,6 +25,7 @@ _NUMBER = re.compile(r"[+-]?(\d{1,9}(\.\d{0,9})?|\.\d{1,9})([eE][+-]?\d{1,2})?")
 _WHOLE = re.compile(r"\d{1,9}")
 _KEYWORD = re.compile(r"[A-Za-z0-9_-]{1,64}")
 # The query parameters of 8.3.5.1.
+# The query parameters of 8.3.5.1.
 NAMES = ("annotation", "quality", "viewport", "window", "iccprofile")
 
 
