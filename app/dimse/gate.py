@@ -71,11 +71,7 @@ class Gate:
         ):  # it may have gone again; out of descriptors, the next one may have better luck
             connection, address = self._listener.accept()
             client = str(address[0])
-            if self._clients[client] >= WAITING_PER_CLIENT:
-                connection.close()
-                return
-            if len(self._newcomers) >= WAITING:
-                self._drop(min(self._newcomers.values(), key=lambda newcomer: newcomer.ends))
+            self._make_room(client)
             connection.settimeout(0)
             if self._tls is not None:
                 connection = self._tls.wrap_socket(
@@ -86,6 +82,14 @@ class Gate:
             self._newcomers[connection] = newcomer
             self._clients[client] += 1
             self._selector.register(connection, selectors.EVENT_READ, newcomer)
+
+    def _make_room(self, client: str) -> None:
+        """Drop who has waited longest: of this client if it has too many, else of all."""
+        waiting = list(self._newcomers.values())  # in the order they came
+        if self._clients[client] >= WAITING_PER_CLIENT:
+            self._drop(next(one for one in waiting if one.address == client), "too many that say nothing")
+        elif len(waiting) >= WAITING:
+            self._drop(waiting[0], "too many that say nothing")
 
     def _advance(self, newcomer: _Newcomer) -> None:
         """Take what has arrived; hand the connection on when its first PDU is whole."""

@@ -58,7 +58,9 @@ class Listener:
         """Give the connection a slot and a thread, or reject it as transient."""
         slot = self.slots.take(address)
         if slot is None:
-            self._refuse(connection, address, _LOCAL_LIMIT_EXCEEDED, "too many associations", transient=True)
+            wire = pdu.Wire(connection, idle_s=LINGER_S, pdu_s=LINGER_S)
+            self._refuse(wire, address, _LOCAL_LIMIT_EXCEEDED, "too many associations", transient=True)
+            wire.close()
             return
         thread = threading.Thread(
             target=self._serve,
@@ -70,18 +72,19 @@ class Listener:
         thread.start()
 
     def _serve(self, connection: socket.socket, address: str, first: bytes, slot: int) -> None:
+        toll = Toll(self.budget, address, self.stopping)
+        wire = pdu.Wire(connection, idle_s=IDLE_S, pdu_s=PDU_S, pay=toll.pay)
         try:
-            self._associate(connection, address, first)
+            self._associate(wire, toll, address, first)
         except Exception:
             logger.exception("an association failed", extra={"facts": {"client": address}})
         finally:
-            connection.close()
             os.close(slot)
+            wire.linger(LINGER_S)
+            wire.close()
             self._threads.discard(threading.current_thread())
 
-    def _associate(self, connection: socket.socket, address: str, first: bytes) -> None:
-        toll = Toll(self.budget, address, self.stopping)
-        wire = pdu.Wire(connection, idle_s=IDLE_S, pdu_s=PDU_S, pay=toll.pay)
+    def _associate(self, wire: pdu.Wire, toll: Toll, address: str, first: bytes) -> None:
         settings = self.archive.settings
         try:
             request = read_request(first[_META:])
@@ -91,10 +94,10 @@ class Listener:
             return
         called = request.called_ae_title.strip()
         if settings.dimse_check_called_ae_title and called != settings.dimse_ae_title:
-            self._refuse(connection, address, _CALLED_AE_TITLE_UNKNOWN, f"called {called!r}")
+            self._refuse(wire, address, _CALLED_AE_TITLE_UNKNOWN, f"called {called!r}")
             return
         if toll.refusal() is not None:
-            self._refuse(connection, address, _LOCAL_LIMIT_EXCEEDED, "over the budget", transient=True)
+            self._refuse(wire, address, _LOCAL_LIMIT_EXCEEDED, "over the budget", transient=True)
             return
         agreement, acceptance = agree(request, private_too=settings.dimse_private_sop_classes)
         session = Session(
@@ -118,7 +121,6 @@ class Listener:
                 serve_message(session, session.association.receive())
         except Released:
             result = "released"
-            wire.linger(LINGER_S)
         except Aborted as ended:
             reason = str(ended)
         except AssociationEnded as ended:
@@ -150,7 +152,7 @@ class Listener:
 
     def _refuse(
         self,
-        connection: socket.socket,
+        wire: pdu.Wire,
         address: str,
         source_and_reason: tuple[int, int],
         why: str,
@@ -158,10 +160,8 @@ class Listener:
         transient: bool = False,
     ) -> None:
         source, reason = source_and_reason
-        with suppress(OSError):
-            connection.settimeout(LINGER_S)
-            connection.sendall(pdu.reject_pdu(transient=transient, source=source, reason=reason))
-        connection.close()
+        with suppress(AssociationEnded):
+            wire.write(pdu.reject_pdu(transient=transient, source=source, reason=reason))
         self._log(address, {"result": "rejected", "reason": why})
         self.metrics.count("rejected", {}, 0, 0)
 
@@ -170,9 +170,8 @@ class Listener:
 
 
 def _abort(wire: pdu.Wire, error: Exception) -> None:
-    """Tell the peer that it is over, and wait a moment for it to have heard."""
+    """Tell the peer that it is over."""
     source = pdu.SERVICE_PROVIDER if isinstance(error, ProtocolError) else pdu.SERVICE_USER
     reason = error.reason if isinstance(error, ProtocolError) else pdu.NOT_SPECIFIED
     with suppress(AssociationEnded):
         wire.write(pdu.abort_pdu(source, reason))
-        wire.linger(LINGER_S)

@@ -74,7 +74,7 @@ def test_what_was_stored_is_the_same_data_set(filled):
             *syntaxes,
             "-od",
             out,
-            *keys("QueryRetrieveLevel=STUDY", f"0020000D={sent.StudyInstanceUID}"),
+            *keys("QueryRetrieveLevel=STUDY", f"StudyInstanceUID={sent.StudyInstanceUID}"),
         )
         assert "Completed Suboperations : 1" in said, said
         (path,) = out.iterdir()
