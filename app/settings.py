@@ -7,7 +7,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -84,7 +84,7 @@ class Settings(BaseSettings):
     search_work_s: float = Field(
         2.0, gt=0, description="How long a search may work that no index answers; then 413."
     )
-    empty_search_status: Literal[200, 204] = Field(
+    empty_search_status: Annotated[Literal[200, 204], BeforeValidator(int)] = Field(
         200, description="The answer to a search that finds nothing: 200 with `[]`, or 204 without a body."
     )
     thumbnails_max_bytes: int = Field(

@@ -80,7 +80,7 @@ INSTANCES = (
         StudyDate="20210501",
         AcquisitionDateTime="20200101",
         Modality="CT",
-    ),  # fmt: skip
+    ),
     with_private(
         "c1",
         0x42,
@@ -93,7 +93,7 @@ INSTANCES = (
         ContentDate="20200102",
         ContentTime="",
         Modality="PT",
-    ),  # fmt: skip
+    ),
     make_instance(
         "d1",
         study="C",
@@ -104,7 +104,7 @@ INSTANCES = (
         ContentDate="20200102",
         ContentTime="0800",
         ImageType="",
-    ),  # fmt: skip
+    ),
 )
 
 

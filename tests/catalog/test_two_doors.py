@@ -74,7 +74,7 @@ def one_object(random: Random, number: int) -> Attributes:
 
 
 class Doors:
-    """The same objects in a catalogue and as they are; a plain class, so that a failure does not print them."""
+    """The same objects in a catalogue and as they are; a plain class is not printed by a failure."""
 
     def __init__(self, catalog: Catalog, objects: list[Attributes]) -> None:
         self.catalog = catalog
