@@ -108,7 +108,7 @@ def bounds_table() -> str:
         (
             (
                 "request line and headers",
-                f"{protocol.MAX_HEAD_BYTES >> 10} KiB (431), within {protocol.HEAD_DEADLINE_S:g} s",
+                f"{protocol.MAX_HEAD_BYTES >> 10} KiB (414, 431), within {protocol.HEAD_DEADLINE_S:g} s",
             ),
             (
                 "body of a store",
