@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
 
 from app.errors import NotConvertible
 
@@ -81,6 +82,8 @@ def _value(item: Dataset) -> str:
             return _reference(_first(item, "ReferencedSOPSequence"), str(kind))
         case "SCOORD" | "SCOORD3D" | "TCOORD":
             return _coordinates(item)
+    if "ReferencedContentItemIdentifier" in item:  # by reference: it stands elsewhere in the tree
+        return f"see item {'.'.join(map(str, item.ReferencedContentItemIdentifier))}"
     return "" if kind in {"CONTAINER", None} else f"({_text(kind)})"
 
 
@@ -124,10 +127,6 @@ def _first(item: Dataset, keyword: str) -> Dataset | None:
 def _text(value: Any) -> str:  # noqa: ANN401 - any value of a data set
     if value is None:
         return ""
-    text = (
-        "\\".join(map(str, value))
-        if hasattr(value, "__iter__") and not isinstance(value, str)
-        else str(value)
-    )
+    text = "\\".join(map(str, value)) if isinstance(value, list | tuple | MultiValue) else str(value)
     text = text[:_MOST_CHARACTERS].replace("\r\n", "\n").replace("\r", "\n")
     return "".join(letter for letter in text if letter.isprintable() or letter in "\n\t")
