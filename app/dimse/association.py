@@ -28,6 +28,12 @@ _PDV_HEADER = struct.Struct(">IBB")
 _PDU_HEADER = struct.Struct(">BxI")
 _PDV_OVERHEAD = _PDV_HEADER.size
 
+# What a response calls affected, a request for an action calls requested (PS3.7 10.1.4).
+_AFFECTED = {
+    Element.AFFECTED_SOP_CLASS_UID: Element.REQUESTED_SOP_CLASS_UID,
+    Element.AFFECTED_SOP_INSTANCE_UID: Element.REQUESTED_SOP_INSTANCE_UID,
+}
+
 LONGEST_IDENTIFIER = 1024 * 1024
 
 
@@ -69,14 +75,14 @@ class Association:
     def __init__(self, wire: pdu.Wire, agreement: Agreement, stopping: threading.Event) -> None:
         self.agreement = agreement
         self.wire = wire
-        self._stopping = stopping
+        self.stopping = stopping
         self._fragments = self._received()
         self._capacity = agreement.longest_pdu - _PDV_OVERHEAD
         self._pending: list[bytes | memoryview] = []
 
     def receive(self) -> Message:
         """Return the next command; raises an AssociationEnded."""
-        if self._stopping.is_set():
+        if self.stopping.is_set():
             raise Stopping("the listener stops")
         parts = bytearray()
         while True:
@@ -121,7 +127,7 @@ class Association:
 
     def is_cancelled(self, message: Message) -> bool:
         """Whether the peer has cancelled a request meanwhile (PS3.7 9.3.2.3)."""
-        if self._stopping.is_set():
+        if self.stopping.is_set():
             raise Stopping("the listener stops")
         if not self.wire.has_input():
             return False
@@ -149,12 +155,12 @@ class Association:
             Element.MESSAGE_ID_BEING_RESPONDED_TO: message.message_id,
             Element.STATUS: status.code,
         }
-        for element in (
-            Element.AFFECTED_SOP_CLASS_UID,
-            Element.AFFECTED_SOP_INSTANCE_UID,
-        ):
-            if element in message.command:
-                command[element] = message.command[element]
+        for element, requested in _AFFECTED.items():
+            named = message.command.get(element, message.command.get(requested))
+            if named is not None:
+                command[element] = named
+        if Element.ACTION_TYPE_ID in message.command:
+            command[Element.ACTION_TYPE_ID] = message.command[Element.ACTION_TYPE_ID]
         if comment and status not in {PENDING, PENDING_UNSUPPORTED_KEYS}:
             command[Element.ERROR_COMMENT] = comment
         command |= more or {}

@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from app.archive.archive import Archive
+from app.archive.commitment import Commitments
 from app.dimse import pdu
 from app.dimse.association import Association
 from app.dimse.errors import Aborted, AssociationEnded, ProtocolError, Released
@@ -44,6 +45,7 @@ class Listener:
     peers: Peers
     slots: Slots
     metrics: AssociationMetrics
+    commitments: Commitments
     stopping: threading.Event = field(default_factory=threading.Event)
     _threads: set[threading.Thread] = field(default_factory=set)
 
@@ -108,6 +110,7 @@ class Listener:
             address=address,
             may=self.peers.may(agreement.calling_ae_title, address),
             ae_title=settings.dimse_ae_title,
+            commitments=self.commitments,
         )
         self._converse(session, acceptance)
 
@@ -132,6 +135,8 @@ class Listener:
             logger.exception("a request failed", extra={"facts": {"client": session.address}})
         finally:
             agreement = session.association.agreement
+            for report in session.reports.values():
+                report.start()
             self._log(
                 session.address,
                 {

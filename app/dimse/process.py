@@ -10,6 +10,7 @@ from multiprocessing.connection import Connection, wait
 from types import FrameType
 
 from app.archive.archive import Archive
+from app.archive.commitment import Commitments
 from app.dimse.listener import Listener
 from app.dimse.peers import Peers, load_peers
 from app.dimse.slots import Slots
@@ -66,8 +67,9 @@ def check_peers(settings: Settings) -> Peers:
 
 def make_listener(settings: Settings) -> Listener:
     """Open what the settings name; raises SettingsError."""
+    archive = Archive.open(settings)
     return Listener(
-        archive=Archive.open(settings),
+        archive=archive,
         budget=open_budget(settings) if settings.throttle == "on" else None,
         peers=check_peers(settings),
         slots=Slots(
@@ -76,6 +78,7 @@ def make_listener(settings: Settings) -> Listener:
             settings.dimse_associations_per_client,
         ),
         metrics=AssociationMetrics(),
+        commitments=Commitments(archive),
     )
 
 
@@ -91,6 +94,7 @@ def run_listener(settings: Settings, parent: Connection) -> None:
     signal.signal(signal.SIGINT, stop)
     threading.Thread(target=_watch, args=(parent, listener.stopping), daemon=True).start()
     listener.run(listening_socket(settings), tls_context(settings))
+    listener.commitments.close()
     listener.archive.close()
 
 

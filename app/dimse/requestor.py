@@ -5,9 +5,14 @@ import ssl
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 from pynetdicom.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RJ, A_ASSOCIATE_RQ
-from pynetdicom.pdu_primitives import A_ASSOCIATE, MaximumLengthNotification
+from pynetdicom.pdu_primitives import (
+    A_ASSOCIATE,
+    MaximumLengthNotification,
+    SCP_SCU_RoleSelectionNegotiation,
+)
 from pynetdicom.presentation import PresentationContext
 
 from app.dicom.uids import EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN
@@ -52,13 +57,20 @@ def request_association(
     ae_title: str,
     proposals: Iterable[Proposal],
     *,
+    as_scp: bool = False,
     pay: Callable[[int], None] = lambda _: None,
     stopping: threading.Event | None = None,
 ) -> Iterator[Association]:
-    """Open an association, release it at the end; raises Unreachable when there is none."""
+    """Open an association, release it at the end; raises Unreachable when there is none.
+
+    `as_scp`: we keep the role of the SCP in what we propose (PS3.7 D.3.3.4), to report on it.
+    """
     wire = _connect(peer, pay)
     try:
-        association = _associate(wire, peer, ae_title, list(proposals), stopping or threading.Event())
+        proposed = list(proposals)
+        roles = [_as_scp(abstract_syntax) for abstract_syntax, _ in proposed] if as_scp else []
+        request = _request(peer, ae_title, proposed, roles)
+        association = _associate(wire, peer, request, proposed, stopping or threading.Event())
         yield association
         with suppress(AssociationEnded):
             association.release()
@@ -101,9 +113,14 @@ def _connect(peer: Peer, pay: Callable[[int], None]) -> pdu.Wire:
     return pdu.Wire(connection, idle_s=IDLE_S, pdu_s=PDU_S, pay=pay)
 
 
-def _associate(
-    wire: pdu.Wire, peer: Peer, ae_title: str, proposals: list[Proposal], stopping: threading.Event
-) -> Association:
+def _as_scp(abstract_syntax: str) -> SCP_SCU_RoleSelectionNegotiation:
+    role = SCP_SCU_RoleSelectionNegotiation()
+    role.sop_class_uid = abstract_syntax
+    role.scu_role, role.scp_role = False, True
+    return role
+
+
+def _request(peer: Peer, ae_title: str, proposals: list[Proposal], roles: list[Any]) -> A_ASSOCIATE:
     request = A_ASSOCIATE()
     request.application_context_name = APPLICATION_CONTEXT
     request.calling_ae_title = ae_title
@@ -116,7 +133,13 @@ def _associate(
         context.transfer_syntax = list(transfer_syntaxes)
         contexts.append(context)
     request.presentation_context_definition_list = contexts
-    request.user_information = user_information()
+    request.user_information = [*user_information(), *roles]
+    return request
+
+
+def _associate(
+    wire: pdu.Wire, peer: Peer, request: A_ASSOCIATE, proposals: list[Proposal], stopping: threading.Event
+) -> Association:
     wire.write(bytes(A_ASSOCIATE_RQ(request).encode()))
     kind, body = wire.read()
     whole = bytes([kind, 0]) + len(body).to_bytes(4, "big") + bytes(body)
@@ -124,7 +147,7 @@ def _associate(
         raise Unreachable(f"{peer.ae_title} refuses the association: {_reason(whole)}")
     if kind != pdu.ASSOCIATE_AC:
         raise Unreachable(f"{peer.ae_title} aborts the association")
-    return Association(wire, _agreement(whole, peer, ae_title, proposals), stopping)
+    return Association(wire, _agreement(whole, peer, request.calling_ae_title, proposals), stopping)
 
 
 def _reason(whole: bytes) -> str:

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 
+from app.dimse import commitment
 from app.dimse.association import Message
 from app.dimse.commands import RESPONSE, Kind
 from app.dimse.echo import echo
 from app.dimse.find import find
 from app.dimse.retrieve import get, move
 from app.dimse.session import Session
-from app.dimse.sop_classes import QUERY_RETRIEVE, VERIFICATION, Service
+from app.dimse.sop_classes import QUERY_RETRIEVE, STORAGE_COMMITMENT, VERIFICATION, Service
 from app.dimse.status import SOP_CLASS_NOT_SUPPORTED, UNRECOGNIZED_OPERATION
 from app.dimse.store import store
 
@@ -25,6 +26,8 @@ def handler_for(abstract_syntax: str) -> tuple[Kind, Handler]:
     """Return the one request that a presentation context is for, and what answers it."""
     if abstract_syntax == VERIFICATION:
         return Kind.C_ECHO_RQ, echo
+    if abstract_syntax == STORAGE_COMMITMENT:
+        return Kind.N_ACTION_RQ, commitment.request
     if abstract_syntax in QUERY_RETRIEVE:
         return _OF_QUERY_RETRIEVE[QUERY_RETRIEVE[abstract_syntax][1]]
     return Kind.C_STORE_RQ, store
@@ -34,6 +37,9 @@ def serve_message(session: Session, message: Message) -> None:
     """Answer one request."""
     if message.kind == Kind.C_CANCEL_RQ:
         return  # of something that is answered already
+    if message.kind == Kind.N_EVENT_REPORT_RQ | RESPONSE:
+        commitment.reported(session, message)
+        return
     expected, handle = handler_for(message.context.abstract_syntax)
     is_known = message.kind in Kind._value2member_map_ and not message.kind & RESPONSE
     session.counts[Kind(message.kind).name.removesuffix("_RQ") if is_known else "unknown"] += 1

@@ -2,11 +2,20 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from app.archive.archive import Archive
+from app.archive.commitment import Commitments
 from app.dimse.association import Association
 from app.dimse.peers import May, Peers
 from app.dimse.toll import Toll
+
+
+class Undelivered(Protocol):
+    """A report that may have to go another way."""
+
+    def start(self) -> None:
+        """Send it on an association of our own."""
 
 
 @dataclass
@@ -20,4 +29,6 @@ class Session:
     address: str
     may: frozenset[May]
     ae_title: str  # ours
+    commitments: Commitments
+    reports: dict[int, Undelivered] = field(default_factory=dict)  # by Message ID, until they are answered
     counts: Counter[str] = field(default_factory=Counter)  # for the log: services and outcomes

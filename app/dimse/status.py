@@ -7,6 +7,7 @@ from app.errors import (
     CagedFailure,
     CatalogUnavailable,
     DuplicateInstance,
+    DuplicateTransaction,
     InstanceUnavailable,
     InvalidQuery,
     NotConvertible,
@@ -78,6 +79,15 @@ SUBOPERATION = {
     InstanceUnavailable: PROCESSING_FAILURE,
     NotConvertible: SOP_CLASS_NOT_SUPPORTED,
     CagedFailure: PROCESSING_FAILURE,
+}
+
+
+# N-ACTION of storage commitment (PS3.4 J.3.2.1.4).
+COMMITMENT = {
+    InvalidQuery: INVALID_ARGUMENT,
+    Unreadable: INVALID_ARGUMENT,
+    DuplicateTransaction: DUPLICATE_INVOCATION,
+    CatalogUnavailable: OUT_OF_RESOURCES,
 }
 
 

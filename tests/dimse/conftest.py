@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from app.archive.archive import Archive
+from app.archive.commitment import Commitments
 from app.catalog.database import Catalog
 from app.catalog.migrate import migrate
 from app.dimse.listener import Listener
@@ -86,6 +87,7 @@ def start_listener(tmp_path: Path) -> Iterator[Start]:
                     settings.dimse_associations_per_client,
                 ),
                 metrics=AssociationMetrics(),
+                commitments=running.enter_context(closing(Commitments(opened))),
             )
             listening = listening_socket(settings)
             listening.listen(16)
