@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, Select, func, select
 
 from app.catalog.models import change
-from app.catalog.prepared import insert_rows
+from app.catalog.prepared import insert_rows, prepared
 
 
 class Action(StrEnum):
@@ -66,7 +67,12 @@ def record(connection: Connection, changes: Sequence[tuple[Action, Subject]]) ->
 
 def last_sequence(connection: Connection) -> int:
     """Return the number of the newest change, 0 where there is none."""
-    return connection.execute(select(func.max(change.c.sequence))).scalar() or 0
+    return _last(connection.dialect).scalar(connection, {}) or 0
+
+
+@prepared
+def _last() -> Select[Any]:
+    return select(func.max(change.c.sequence))
 
 
 def changes_after(connection: Connection, sequence: int, limit: int) -> list[Change]:

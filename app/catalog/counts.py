@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator, Sequence
 from functools import lru_cache
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Dialect, Table, bindparam, delete, func, select, update
+from sqlalchemy import Connection, Dialect, Table, bindparam, delete, func, select, text, update
 
 from app.catalog.answers import required, series_attributes, study_attributes
 from app.catalog.documents import Attributes, dump_ordered, parse
@@ -121,12 +121,19 @@ def _update(dialect: Dialect, table: Table, names: tuple[str, ...]) -> Written:
 
 def count_held(connection: Connection, studies: int, new_series: int, instances: int, size: int) -> None:
     """Add to the totals, negative numbers after a removal; every change raises the generation."""
-    connection.execute(
-        update(holding).values(
-            studies=holding.c.studies + studies,
-            series=holding.c.series + new_series,
-            instances=holding.c.instances + instances,
-            bytes=holding.c.bytes + size,
-            generation=holding.c.generation + 1,
-        )
-    )
+    values = {
+        "studies_more": studies,
+        "series_more": new_series,
+        "instances_more": instances,
+        "bytes_more": size,
+    }
+    run_many(connection, _count_held(connection.dialect), [values])
+
+
+@lru_cache
+def _count_held(dialect: Dialect) -> Written:
+    more: dict[str, Any] = {
+        name: holding.c[name] + bindparam(f"{name}_more")
+        for name in ("studies", "series", "instances", "bytes")
+    }
+    return Written(update(holding).values(more | {"generation": holding.c.generation + text("1")}), dialect)

@@ -3,23 +3,17 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Select, delete, func, insert, or_, select, update
 
 from app.catalog.models import file, folder, instance
+from app.catalog.prepared import as_list, listed, prepared
 from app.catalog.register import Location
 
 T = TypeVar("T")
 
 _IN_LIST = 500  # values in one IN list
-
-_HOLDERS = (
-    select(instance.c.sop_instance_uid, file.c.id, file.c.sha256, folder.c.path, file.c.name)
-    .join(file, instance.c.file_id == file.c.id)
-    .outerjoin(folder, file.c.folder_id == folder.c.id)
-    .where(instance.c.sop_instance_uid.in_(bindparam("uids", expanding=True)))
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +50,18 @@ class Holder:
 
 def holders(connection: Connection, sop_instance_uids: Sequence[str]) -> dict[str, Holder]:
     """Return the files of those of these instances that are catalogued, by SOP Instance UID."""
-    return {
-        uid: Holder(*row)
-        for uids in _lists(sop_instance_uids)
-        for uid, *row in connection.execute(_HOLDERS, {"uids": uids})
-    }
+    rows = _holders(connection.dialect).rows(connection, {"uids": as_list(sop_instance_uids)})
+    return {uid: Holder(*row) for uid, *row in rows}
+
+
+@prepared
+def _holders() -> Select[Any]:
+    return (
+        select(instance.c.sop_instance_uid, file.c.id, file.c.sha256, folder.c.path, file.c.name)
+        .join(file, instance.c.file_id == file.c.id)
+        .outerjoin(folder, file.c.folder_id == folder.c.id)
+        .where(listed(instance.c.sop_instance_uid, "uids"))
+    )
 
 
 def is_managed(connection: Connection, key: str) -> bool:

@@ -126,7 +126,12 @@ class Written:
 
 def run_many(connection: Connection, written: Written, rows: Sequence[Mapping[str, Any]]) -> None:
     """Run a statement once for each row, within the caller's transaction."""
-    connection.exec_driver_sql(written.sql, written.parameters(rows))
+    driver: DBAPIConnection = connection.connection.dbapi_connection  # type: ignore[assignment]
+    cursor = driver.cursor()
+    try:
+        cursor.executemany(written.sql, written.parameters(rows))
+    finally:
+        cursor.close()
 
 
 def insert_rows(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -72,7 +72,8 @@ class Disk:
 
     def sync_folders(self, folders: AbstractSet[Path]) -> None:
         """Wait until the names in these folders are on the disk, and the folders' own, up to the root."""
-        above = {parent for folder in folders for parent in self._parents(folder)} - self._synced_folders
+        unknown = [folder for folder in folders if folder.parent not in self._synced_folders]
+        above = {parent for folder in unknown for parent in self._parents(folder)} - self._synced_folders
         descriptors: list[int] = []
         try:
             with disk_errors():
@@ -87,7 +88,7 @@ class Disk:
         finally:
             for descriptor in descriptors:
                 os.close(descriptor)
-        # Folders are never deleted: a name that is on the disk stays there.
+        # Folders are never deleted, and all made before: a name that is on the disk stays there.
         self._synced_folders |= above
 
     def _parents(self, folder: Path) -> list[Path]:

@@ -49,13 +49,24 @@ class LocalStorage:
         self._disk = Disk(self.root, minimum_free, fsync)
         self._idle: deque[tuple[Path, int]] = deque()
         self._idle_folders = idle_folders
+        self._has_folders = False
 
     def staging(self) -> LocalStaging:
         """Begin to take files in; raise StorageFull or StorageFailed."""
         self._disk.check_room()
         with disk_errors():
             folder, lock = idle_folder(self._idle) or locked_folder(self._staged_root)
-        return LocalStaging(folder, lock, self._guard, self._disk, self.path_of, self._leave)
+        return LocalStaging(
+            folder, lock, self._guard, self._disk, self.path_of, self._make_folders, self._leave
+        )
+
+    def _make_folders(self) -> None:
+        """Make all folders for keys, once a process, so that one fsync of the root is enough for all."""
+        if not self._has_folders:
+            for number in range(256):
+                with suppress(FileExistsError):
+                    (self.root / f"{number:02x}").mkdir()
+            self._has_folders = True
 
     def _leave(self, folder: Path, lock: int) -> None:
         """Keep an empty folder for the next request: making one waits for the file system's journal."""

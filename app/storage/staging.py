@@ -78,12 +78,13 @@ class LocalStaging:
         guard: Path,
         disk: Disk,
         path_of: Callable[[str], Path],
+        make_folders: Callable[[], None],
         leave: Callable[[Path, int], None],
     ) -> None:
         """Stage in an empty folder with a lock on it; `leave` takes both when all is done."""
         self._guard_path = guard
         self._disk = disk
-        self._path_of = path_of
+        self._path_of, self._make_folders = path_of, make_folders
         self._files: dict[Path, LocalStagedFile] = {}
         self._kept: dict[str, LocalStagedFile] = {}
         self._finished: deque[LocalStagedFile] = deque()
@@ -118,9 +119,9 @@ class LocalStaging:
         with disk_errors():
             self._guard = os.open(self._guard_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
             fcntl.flock(self._guard, fcntl.LOCK_SH)
+            self._make_folders()
             for key, staged in files.items():
                 path = self._path_of(key)
-                path.parent.mkdir(parents=True, exist_ok=True)
                 self._kept[key] = self._files.pop(staged.path)
                 # The same bytes may be here already: the guard protects them until our commit.
                 with suppress(FileExistsError):
