@@ -19,8 +19,10 @@ _START_OF_SCAN, _END_OF_IMAGE, _APP0, _APP14 = 0xDA, 0xD9, 0xE0, 0xEE
 _MOST_SCANS = 64
 # What a JPEG 2000 decoder keeps of a tile is made for each before the first is read, about 6 KB.
 _MOST_TILES = 4096
-# The same for a precinct, about 200 bytes; encoders make one for a resolution, or for 128 x 128 pixels.
+# The same for a precinct and for a code-block, 200 to 500 bytes; encoders make one precinct for a resolution
+# or for 128 x 128 pixels, and code-blocks of 64 x 64 or 32 x 32.
 _MOST_PRECINCTS = 65536
+_MOST_CODE_BLOCKS = 262144
 _CODING_STYLE, _START_OF_TILE = b"\xff\x52", b"\xff\x90"
 
 
@@ -81,23 +83,27 @@ def read_jpeg_2000_claims(data: bytes) -> Claims:
     if tiles > _MOST_TILES:
         raise NotConvertible(f"The JPEG 2000 stream claims {tiles} tiles; {_MOST_TILES} are allowed.")
     claims = Claims(bottom - top, right - left, samples, (first_precision & 0x7F) + 1)
-    _require_few_precincts(data, start + 4, claims)
+    _require_few_pieces(data, start + 2, claims)
     return claims
 
 
-def _require_few_precincts(data: bytes, position: int, claims: Claims) -> None:
+def _require_few_pieces(data: bytes, position: int, claims: Claims) -> None:
     """Look at the coding style in the main header (T.800 A.6.1): it may cut an image into single pixels."""
     while position + 4 <= len(data) and data[position : position + 2] != _START_OF_TILE:
         length = struct.unpack_from(">H", data, position + 2)[0]
         content = data[position + 4 : position + 2 + length]
-        if data[position : position + 2] == _CODING_STYLE and len(content) > 10 and content[0] & 1:
+        if data[position : position + 2] == _CODING_STYLE and len(content) >= 10:
             pixels = max(claims.rows * claims.columns, 0) * claims.samples
-            count = 0
-            for level, sizes in enumerate(reversed(content[10:])):
-                count += (pixels >> 2 * level) >> ((sizes & 15) + (sizes >> 4))
-            if count > _MOST_PRECINCTS:
+            code_blocks = pixels >> (content[6] & 15) + (content[7] & 15) + 4
+            precincts = sum(
+                (pixels >> 2 * level) >> (sizes & 15) + (sizes >> 4)
+                for level, sizes in enumerate(reversed(content[10:]))
+                if content[0] & 1
+            )
+            if code_blocks > _MOST_CODE_BLOCKS or precincts > _MOST_PRECINCTS:
                 raise NotConvertible(
-                    f"The JPEG 2000 stream is cut into {count} precincts; {_MOST_PRECINCTS} are allowed."
+                    f"The JPEG 2000 stream is cut into {code_blocks} code-blocks and {precincts} precincts; "
+                    f"{_MOST_CODE_BLOCKS} and {_MOST_PRECINCTS} are allowed."
                 )
         position += 2 + max(length, 2)
 
