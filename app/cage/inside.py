@@ -67,12 +67,14 @@ def _limit(which: int, value: int) -> None:
     resource.setrlimit(which, (allowed, allowed))
 
 
-def _allow_cpu(cpu_s: int) -> None:
-    hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
+def _allow_cpu(cpu_s: int, allowed_s: int) -> int:
+    """Allow a task so many seconds from now; return the limit, which for many short tasks is the last one."""
     soft = int(time.process_time()) + 1 + cpu_s
-    resource.setrlimit(
-        resource.RLIMIT_CPU, (soft if hard == resource.RLIM_INFINITY else min(soft, hard), hard)
-    )
+    if soft != allowed_s:
+        hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
+        allowed = soft if hard == resource.RLIM_INFINITY else min(soft, hard)
+        resource.setrlimit(resource.RLIMIT_CPU, (allowed, hard))
+    return soft
 
 
 def _end_with_the_parent(handle: int) -> None:
@@ -88,8 +90,9 @@ def _answers(
     """Yield the answers to a batch, those of a short while together: a message each would cost more."""
     answers: list[Answer] = []
     since_s = time.monotonic()
+    allowed_s = 0
     for arguments in batch:
-        _allow_cpu(cpu_s)
+        allowed_s = _allow_cpu(cpu_s, allowed_s)
         answers.append(_answer(function, arguments))
         if time.monotonic() - since_s >= _TOGETHER_S or answers[-1].kind == Kind.EXHAUSTED:
             yield answers

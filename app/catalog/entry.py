@@ -58,21 +58,30 @@ def read_entry(path: str) -> Entry:
     Raises Unreadable or Unaddressable; OSError as the system gives it.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    with open(descriptor, "rb", buffering=0) as opened:  # noqa: PTH123 the descriptor was opened without following links
+    try:
         before = os.fstat(descriptor)
-        if before.st_size == 0:
-            raise Unreadable("the file is empty")
-        if before.st_size <= READ_WHOLE_BYTES:
-            content = opened.read(before.st_size)
-            scanned, digest = scan(content), hashlib.sha256(content).digest()
-        else:
-            with mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ) as mapped:
-                scanned = scan(mapped)
-                digest = hashlib.file_digest(opened, "sha256").digest()
+        scanned, digest = _read(descriptor, before.st_size)
         after = os.fstat(descriptor)
+    finally:
+        os.close(descriptor)
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
         raise Unreadable("the file changed while it was read: try again when it is complete")
     return entry(scanned, before.st_size, before.st_mtime_ns, digest)
+
+
+def _read(descriptor: int, size: int) -> tuple[Scanned, bytes]:
+    if size == 0:
+        raise Unreadable("the file is empty")
+    if size > READ_WHOLE_BYTES:
+        with (
+            mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ) as mapped,
+            open(descriptor, "rb", closefd=False) as opened,
+        ):
+            return scan(mapped), hashlib.file_digest(opened, "sha256").digest()
+    content = os.read(descriptor, size)
+    if len(content) < size:
+        raise Unreadable("the file changed while it was read: try again when it is complete")
+    return scan(content), hashlib.sha256(content).digest()
 
 
 def entry(scanned: Scanned, size: int, mtime_ns: int, sha256: bytes) -> Entry:
