@@ -17,6 +17,7 @@ COMMANDS = {
     "withdraw": ("app.cli.withdraw", "withdraw", "Take back an instance, a series or a study."),
     "withdrawn": ("app.cli.withdraw", "withdrawn", "List what was withdrawn."),
     "restore": ("app.cli.withdraw", "restore", "Let what was withdrawn come back."),
+    "echo": ("app.cli.echo", "echo", "Ask peers of the DICOM network whether they are there."),
     "profile": ("app.cli.profile", "profile", "Tell what a folder of DICOM files holds."),
     "token": ("app.cli.token", "token", "Make, list and revoke tokens."),
     "migrate": ("app.cli.migrate", "migrate", "Bring the catalogue to the current schema."),

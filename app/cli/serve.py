@@ -31,8 +31,8 @@ def serve(
     host: str | None,
     port: int | None,
     workers: int | None,
-    dimse: bool | None,
-    config: Path | None,  # noqa: FBT001 an option
+    dimse: bool | None,  # noqa: FBT001 click passes it by name
+    config: Path | None,
 ) -> None:
     """Serve the archive over DICOMweb, and on the DICOM network with --dimse, until stopped.
 
@@ -68,7 +68,7 @@ def serve(
             ws="none",
             log_config=None,
             access_log=False,
-            proxy_headers=False,  # throttle/clients.py reads them, and believes only the proxies it is told of
+            proxy_headers=False,  # throttle/clients.py reads them, and believes only its proxies
             server_header=False,
             timeout_graceful_shutdown=settings.shutdown_grace_s,
         )

@@ -1,5 +1,6 @@
 """Attributes of the DICOM JSON Model written as a data set, little endian (PS3.5 chapter 7): the way back."""
 
+import re
 import struct
 from base64 import b64decode
 from collections.abc import Mapping, Sequence
@@ -20,6 +21,9 @@ _WITH_CHARACTER_SETS = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})  # 
 _LONGEST_SHORT = 0xFFFE  # a longer value of a VR with a 16 bit length is written as UN (PS3.5 6.2.2)
 _LONGEST_DS = 16
 _ITEM = struct.pack("<HH", 0xFFFE, 0xE000)
+_ESCAPES = re.compile(rb"\x1b[$()-]{1,2}[@-~]")
+_LEAVES_ASCII = re.compile(rb"\x1b(\$[@B]|\$\(D|\([IJ])")  # code elements that take the place of ASCII in G0
+_ASCII_ESCAPE = b"\x1b(B"
 _NAME_GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
 
 
@@ -113,9 +117,8 @@ class _Writer:
 
     def _encoded(self, vr: str, text: str) -> bytes:
         if vr != "PN":
-            return bytes(encode_string(text, self._codecs))
-        # Each component group returns to the first character set (PS3.5 6.1.2.5.3).
-        return b"=".join(bytes(encode_string(group, self._codecs)) for group in text.split("="))
+            return _at_home(encode_string(text, self._codecs))
+        return b"=".join(_at_home(encode_string(group, self._codecs)) for group in text.split("="))
 
     def _item(self, attributes: Mapping[str, Attribute]) -> bytes:
         content = self.data_set(attributes)
@@ -129,6 +132,12 @@ def _text(vr: str, value: Any) -> str:  # noqa: ANN401 whatever JSON holds
         text = f"{value:d}" if isinstance(value, int) else repr(value)
         return text if len(text) <= _LONGEST_DS else format_number_as_ds(float(value))
     return str(value)
+
+
+def _at_home(encoded: bytes) -> bytes:
+    """Return to the first character set before the value, or component group, ends (PS3.5 6.1.2.5.3)."""
+    escapes = _ESCAPES.findall(encoded)
+    return encoded + _ASCII_ESCAPE if escapes and _LEAVES_ASCII.fullmatch(escapes[-1]) else encoded
 
 
 def _even(value: bytes, padding: bytes) -> bytes:
