@@ -10,7 +10,7 @@ from app.archive.render import is_rendered_as_stored, rendered_animation, render
 from app.archive.retrieve import file_of, image_of, open_stored
 from app.catalog.holdings import Held
 from app.dicom.frames import Segment, bulk_segment, count_frames, frame_segments
-from app.dicom.rendered_kinds import Kind, kind_of, rendered_types
+from app.dicom.rendered_kinds import RENDERED_TYPES, Kind, kind_of
 from app.dicom.rendering_options import GIF, Rendering
 from app.errors import NotConvertible
 from app.storage.interface import StoredFile
@@ -19,6 +19,7 @@ _ENCAPSULATED_DOCUMENT = "00420011"
 _PDF_START = b"%PDF-"
 _MPEG_STARTS = (b"\x00\x00\x01\xba", b"\x00\x00\x01\xb3", b"\x47")  # program, elementary and transport stream
 _MP4_BOX = b"ftyp"
+_START_BYTES = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,19 +49,19 @@ def shown_of(archive: Archive, held: Held) -> tuple[list[Shown], int]:
 def media_types_of(archive: Archive, held: Held) -> tuple[str, ...]:
     """Return the media types in which an instance can be rendered, the default first; none if it cannot be.
 
-    A film is sent as it is: what its stream is decides, not what the transfer syntax would allow.
+    Films and documents are sent as they are: how they begin decides, not what the data set calls them.
     """
     kind = held_kind(held)
-    if kind != "video":
-        return rendered_types(kind, held.transfer_syntax_uid)
-    with_start = open_stored(archive, held)
-    try:
-        start = with_start.read(frame_segments(held.frames, 1)[0].offset, 12)
-    finally:
-        with_start.close()
-    if start[4:8] == _MP4_BOX:
-        return ("video/mp4",)
-    return ("video/mpeg",) if start.startswith(_MPEG_STARTS) else ()
+    if kind == "video":
+        start = _start(archive, held, frame_segments(held.frames, 1)[0])
+        if start[4:8] == _MP4_BOX:
+            return ("video/mp4",)
+        return ("video/mpeg",) if start.startswith(_MPEG_STARTS) else ()
+    if kind in {"pdf", "cda"}:
+        place = bulk_segment(held.bulk, _ENCAPSULATED_DOCUMENT)
+        if place is None or (kind == "pdf" and not _start(archive, held, place).startswith(_PDF_START)):
+            return ()
+    return RENDERED_TYPES[kind]
 
 
 def all_frames(shown: Shown, media_type: str) -> Shown:
@@ -73,26 +74,20 @@ def all_frames(shown: Shown, media_type: str) -> Shown:
 def stored_content(
     archive: Archive, shown: Shown, rendering: Rendering
 ) -> tuple[StoredFile, Sequence[Segment]] | None:
-    """Open what can be sent as it lies in the file: photograph, film, encapsulated document; else None.
-
-    Raises NotConvertible for a document that is not what its SOP class says.
-    """
+    """Open what can be sent as it lies in the file: photograph, film, encapsulated document; else None."""
     held = shown.held
-    if shown.kind == "image" and is_rendered_as_stored(held, rendering):
+    if shown.kind == "video" or (shown.kind == "image" and is_rendered_as_stored(held, rendering)):
         segments: Sequence[Segment] = frame_segments(held.frames, shown.numbers[0])
-    elif shown.kind == "video":
-        segments = frame_segments(held.frames, 1)
-    elif shown.kind in {"pdf", "cda"}:
-        place = bulk_segment(held.bulk, _ENCAPSULATED_DOCUMENT)
-        if place is None:
-            raise NotConvertible("The encapsulated document is no range of the file; retrieve the instance.")
-        segments = (place,)
-    else:
+        return open_stored(archive, held), segments
+    if shown.kind not in {"pdf", "cda"}:
         return None
+    place = bulk_segment(held.bulk, _ENCAPSULATED_DOCUMENT)
+    if place is None:
+        raise NotConvertible("The encapsulated document is no range of the file; retrieve the instance.")
     opened = open_stored(archive, held)
-    if shown.kind in {"pdf", "cda"}:
-        segments = (_document(opened, segments[0], shown.kind),)
-    return opened, segments
+    # The byte that makes the length even (PS3.5 8.2) is left out: XML must not end in it.
+    is_padded = place.length > 0 and opened.read(place.offset + place.length - 1, 1) == b"\0"
+    return opened, (Segment(place.offset, place.length - is_padded),)
 
 
 def made(archive: Archive, shown: Shown, rendering: Rendering) -> bytes:
@@ -111,11 +106,10 @@ def made(archive: Archive, shown: Shown, rendering: Rendering) -> bytes:
     return rendered_frame(archive.cage, image_file, shown.numbers[0], rendering)
 
 
-def _document(opened: StoredFile, place: Segment, kind: Kind) -> Segment:
-    """Leave out the byte that makes the length even (PS3.5 8.2): XML must not end in it."""
-    start = opened.read(place.offset, min(len(_PDF_START), place.length))
-    last = opened.read(place.offset + place.length - 1, 1) if place.length else b""
-    if kind == "pdf" and not start.startswith(_PDF_START):
+def _start(archive: Archive, held: Held, place: Segment) -> bytes:
+    """Read how a film or a document begins."""
+    opened = open_stored(archive, held)
+    try:
+        return opened.read(place.offset, min(_START_BYTES, place.length))
+    finally:
         opened.close()
-        raise NotConvertible("The encapsulated document does not begin as a PDF does; retrieve the instance.")
-    return Segment(place.offset, place.length - (last == b"\0"))

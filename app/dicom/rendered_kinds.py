@@ -2,7 +2,6 @@
 
 from typing import Literal
 
-from app.dicom.media_types import BY_TRANSFER_SYNTAX
 from app.dicom.rendering_options import PICTURE_TYPES
 from app.dicom.uids import VIDEO
 
@@ -49,8 +48,3 @@ def kind_of(sop_class_uid: str, transfer_syntax_uid: str, *, has_frames: bool) -
     if sop_class_uid.startswith(_REPORTS):
         return "report"
     return _ENCAPSULATED.get(sop_class_uid, "none")
-
-
-def rendered_types(kind: Kind, transfer_syntax_uid: str) -> tuple[str, ...]:
-    """Return the media types in which an instance can be rendered; a film has that of its stream."""
-    return (BY_TRANSFER_SYNTAX[transfer_syntax_uid],) if kind == "video" else RENDERED_TYPES[kind]

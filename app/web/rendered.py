@@ -1,6 +1,7 @@
 """Rendered resources (PS3.18 8.3.5, 8.7.4, 10.4.1.1.3): pictures, films and texts, one or many."""
 
 import asyncio
+import functools
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ from app.archive.showing import Shown, all_frames, held_kind, made, media_types_
 from app.catalog.holdings import Held
 from app.dicom.frames import count_frames
 from app.dicom.rendering_options import GIF, Rendering
-from app.errors import InvalidQuery, NotConvertible, NotFound
+from app.errors import CagedFailure, InvalidQuery, NotConvertible, NotFound
 from app.web.body import FileRange, Source, each
 from app.web.conditional import edition, precondition_answer, select_held
 from app.web.dependencies import archive_of, required_reference, run_read, service_root
@@ -26,6 +27,8 @@ from app.web.ranges import single_part_answer
 from app.web.rendered_limits import refuse_too_much
 from app.web.rendered_parameters import as_media_type, read_rendering
 from app.web.rendered_types import chosen_type, nothing_accepted, security_headers
+
+RENDERED = "rendered"  # what an instance may be known not to be had as
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,10 @@ async def retrieve_rendered(request: Request) -> Response:
     reference = required_reference(request)
     archive = archive_of(request)
     instances = await run_read(request, retrieve_instances, archive, reference)
-    items, left_out = await asyncio.to_thread(_items, request, archive, instances, rendering, ranges)
+    read = functools.partial(_items, request, archive, instances, rendering, ranges)
+    # Of images nothing has to be read to know how they can be shown; a hop to a thread takes as long as they.
+    are_images = all(held_kind(held) == "image" for held in instances)
+    items, left_out = read() if are_images else await asyncio.to_thread(read)
     refuse_too_much([item.shown for item in items], rendering)
     held = [one for item in items for one in (item.shown.state, item.shown.held) if one is not None]
     forms = [(item.rendering.media_type, item.path) for item in items]
@@ -70,7 +76,11 @@ async def retrieve_rendered(request: Request) -> Response:
         answer = multipart_response(items[0].rendering.media_type, parts, selected)
         mark_partial(answer, root, left_out)
     else:
-        answer = single_part_answer(request, await rendered_part(archive, root, items[0]), selected)
+        is_made = request.method != "HEAD"
+        part = (
+            await rendered_part(archive, root, items[0]) if is_made else _later_part(archive, root, items[0])
+        )
+        answer = single_part_answer(request, part, selected)
     answer.headers.update(security_headers({item.rendering.media_type for item in items}))
     if unknown:
         warning = f"299 {root}: The following annotation values are not supported: {', '.join(unknown)}"
@@ -94,7 +104,7 @@ def _items(
         types = media_types_of(archive, held)
         types_there_are += types
         chosen = chosen_type(ranges, types)
-        if chosen is None:
+        if chosen is None or (not is_one and archive.unconvertible.knows(held.sha256, RENDERED)):
             left_out += 1
             continue
         try:
@@ -161,7 +171,7 @@ async def rendered_part(archive: Archive, root: str, item: Item) -> Part:
     media_type = item.rendering.media_type
     location = location_of(root, item.described) + item.path
     content_type = f"{media_type}; charset=utf-8" if item.shown.kind == "report" else media_type
-    stored = await asyncio.to_thread(stored_content, archive, item.shown, item.rendering)
+    stored = stored_content(archive, item.shown, item.rendering)
     if stored is not None:
         file, segments = stored
         ranges = [FileRange(file, *segment) for segment in segments]
@@ -174,7 +184,12 @@ def _later_part(archive: Archive, root: str, item: Item) -> Part:
     """Return a part that is made when its turn comes."""
 
     async def content() -> AsyncIterator[Source]:
-        part = await rendered_part(archive, root, item)
+        try:
+            part = await rendered_part(archive, root, item)
+        except (NotConvertible, CagedFailure):
+            # The answer has begun, and ends here; the next one leaves it out.
+            archive.unconvertible.note(item.described.sha256, RENDERED)
+            raise
         try:
             async for source in each(part.content):
                 yield source

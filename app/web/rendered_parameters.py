@@ -25,7 +25,6 @@ _NUMBER = re.compile(r"[+-]?(\d{1,9}(\.\d{0,9})?|\.\d{1,9})([eE][+-]?\d{1,2})?")
 _WHOLE = re.compile(r"\d{1,9}")
 _KEYWORD = re.compile(r"[A-Za-z0-9_-]{1,64}")
 # The query parameters of 8.3.5.1.
-# The query parameters of 8.3.5.1.
 NAMES = ("annotation", "quality", "viewport", "window", "iccprofile")
 
 
@@ -51,7 +50,7 @@ def as_media_type(rendering: Rendering, media_type: str) -> Rendering:
     if media_type not in CARRY_A_PROFILE and rendering.icc_profile not in {None, "no"}:
         raise InvalidQuery(
             f"iccprofile={rendering.icc_profile}: {media_type} cannot carry a profile "
-            f"(PS3.18 8.3.5.1.5); leave it out, say no, or ask for one of {', '.join(sorted(CARRY_A_PROFILE))}"
+            f"(PS3.18 8.3.5.1.5); leave it out, say no, or ask for {', '.join(sorted(CARRY_A_PROFILE))}"
         )
     return replace(rendering, media_type=media_type)
 
