@@ -5,7 +5,18 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any
 
-from sqlalchemy import ColumnElement, CompoundSelect, Select, bindparam, func, literal, or_, select, union
+from sqlalchemy import (
+    ColumnElement,
+    CompoundSelect,
+    FromClause,
+    bindparam,
+    exists,
+    func,
+    literal,
+    or_,
+    select,
+    union,
+)
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import GenericFunction
@@ -142,7 +153,8 @@ def _like_comparisons(attribute: Attribute, pattern: str, *, is_sqlite: bool) ->
 
 def _fuzzy_comparison(attribute: Attribute, match: Fuzzy, *, is_sqlite: bool) -> Asked:
     values: dict[str, Any] = {"_attribute": int(attribute.tag, 16)}
-    for number, word in enumerate(match.words):
+    # The longest is likely the rarest, and leads; the others are looked for beside it.
+    for number, word in enumerate(sorted(match.words, key=len, reverse=True)):
         values |= {
             f"_low{number}": word,
             f"_high{number}": word + MAX_CODE_POINT,
@@ -199,23 +211,29 @@ def compare(column: ColumnElement[Any], operator: Operator, name: str) -> Column
 
 def _named(column: ColumnElement[Any], terms: NameTerms, name: str) -> CompoundSelect[Any]:
     """Return the studies that have each word, or that match literally."""
-    first, *others = (_with_word(name, number) for number in range(terms.words))
-    every = [
-        found.where(*(name_term.c.study_id.in_(union(*other)) for other in others)) if others else found
-        for found in first
-    ]
+    here = select(name_term.c.study_id).where(name_term.c.attribute == bindparam(f"{name}_attribute"))
+    others = [_has_word(name, number) for number in range(1, terms.words)]
+    # Two selections, as the index leads to either: a word that begins so, and one that sounds so.
+    every = [here.where(found, *others) for found in _is_word(name_term, name, 0)]
     literally = select(study.c.id).where(
         *(compare(column, operator, f"{name}_{number}") for number, operator in enumerate(terms.literal))
     )
     return union(*every, literally)
 
 
-def _with_word(name: str, number: int) -> list[Select[Any]]:
-    """Return the studies with a word that begins so, and those with one that sounds so."""
-    here = select(name_term.c.study_id).where(name_term.c.attribute == bindparam(f"{name}_attribute"))
-    term = name_term.c.term
-    begins = here.where(term >= bindparam(f"{name}_low{number}"), term < bindparam(f"{name}_high{number}"))
-    return [begins, here.where(term == bindparam(f"{name}_sound{number}"))]
+def _has_word(name: str, number: int) -> ColumnElement[bool]:
+    other = name_term.alias(f"word_{number}")
+    return exists().where(
+        other.c.study_id == name_term.c.study_id,
+        other.c.attribute == name_term.c.attribute,
+        or_(*_is_word(other, name, number)),
+    )
+
+
+def _is_word(terms: FromClause, name: str, number: int) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    term = terms.c.term
+    begins = (term >= bindparam(f"{name}_low{number}")) & (term < bindparam(f"{name}_high{number}"))
+    return begins, term == bindparam(f"{name}_sound{number}")
 
 
 def moment(date: Attribute, time: Attribute) -> ColumnElement[str]:

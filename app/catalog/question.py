@@ -47,6 +47,11 @@ class Question:
     unmatched: tuple[str, ...]
     order: tuple[Order, ...]
 
+    @property
+    def is_listed(self) -> bool:
+        """Whether its rows are better found all at once, as an index is read through for any of them."""
+        return any(one is Operator.LIKE_ANYWHERE or isinstance(one, NameTerms) for _, one in self.shape)
+
 
 def is_answered_at_once(query: Query) -> bool:
     """Tell whether an index leads to the few rows that match, or no row needs to be looked at.

@@ -1,7 +1,7 @@
 """Answering a Query from the catalogue: ready JSON, in the order of registration or the one asked for."""
 
 from array import array
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -13,10 +13,12 @@ from app.catalog.answering import Plan, answer, plan
 from app.catalog.counts import chunks
 from app.catalog.pages import PageMemory
 from app.catalog.question import Question, question
-from app.catalog.scanning import Deadline, tested_rows, within
+from app.catalog.scanning import tested_rows, within
 from app.dicom.matching import Level, Query
 
 __all__ = ["Page", "PageMemory", "search", "search_within"]
+
+MOST_LISTED = 100_000  # rows found by reading through an index that are kept for the next pages
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +34,14 @@ def search_within(connection: Connection, query: Query, memory: PageMemory, work
     """Return a page of results of any search; raises SearchTooBroad when it takes longer."""
     with within(connection, work_s) as deadline:
         asked = question(query, is_sqlite=connection.dialect.name == "sqlite")
-        if not asked.tested and not asked.order:
-            return search(connection, query, memory)
-        return _selected_page(_Search(connection, query, asked, memory), deadline)
+        one = _Search(connection, query, asked, memory)
+        if asked.tested:
+            return _found_page(one, one.found(lambda: tested_rows(connection, asked, deadline)))
+        if asked.order:
+            return _ordered_page(one)
+        if asked.is_listed and len(rows := one.found(one.listed)) < MOST_LISTED:
+            return _found_page(one, rows)
+        return search(connection, query, memory)
 
 
 def search(connection: Connection, query: Query, memory: PageMemory) -> Page:
@@ -65,21 +72,23 @@ def search(connection: Connection, query: Query, memory: PageMemory) -> Page:
     return Page([answer(query.level, wanted, row) for row in rows], remaining, asked.unmatched)
 
 
-def _selected_page(one: "_Search", deadline: Deadline) -> Page:
-    """Find the rows first, in their order, and read what is answered of them afterwards."""
-    query, asked = one.query, one.asked
-    end = None if query.limit is None else query.offset + query.limit
-    if asked.tested:
-        found = one.tested(deadline)
-        ids: Sequence[int] = found[query.offset : end]
-        remaining = max(0, len(found) - query.offset - len(ids))
-    else:
-        ids = one.ordered()
-        remaining = 0
-        if query.limit is not None and len(ids) > query.limit:
-            ids = ids[: query.limit]
-            remaining = one.total() - query.offset - len(ids)
-    return Page(_answers(one.connection, query.level, plan(query), ids), remaining, asked.unmatched)
+def _found_page(one: "_Search", found: "array[int]") -> Page:
+    """Return the page from the numbers of all rows that match."""
+    query = one.query
+    ids = found[query.offset :] if query.limit is None else found[query.offset : query.offset + query.limit]
+    remaining = max(0, len(found) - query.offset - len(ids))
+    return Page(_answers(one.connection, query.level, plan(query), ids), remaining, one.asked.unmatched)
+
+
+def _ordered_page(one: "_Search") -> Page:
+    """Return the page in the order asked for."""
+    query = one.query
+    ids = one.ordered()
+    remaining = 0
+    if query.limit is not None and len(ids) > query.limit:
+        ids = ids[: query.limit]
+        remaining = one.total() - query.offset - len(ids)
+    return Page(_answers(one.connection, query.level, plan(query), ids), remaining, one.asked.unmatched)
 
 
 def _answers(connection: Connection, level: Level, wanted: Plan, ids: Sequence[int]) -> list[bytes]:
@@ -143,12 +152,18 @@ class _Search:
         values = {**self.asked.values, "limit": limit, "offset": self.query.offset}
         return [row.id for row in statement.rows(self.connection, values)]
 
-    def tested(self, deadline: Deadline) -> "array[int]":
-        """Return all rows whose documents match: compared once, however many pages are asked for."""
+    def listed(self) -> "array[int]":
+        """Return the rows that match, as far as they are few enough to keep."""
+        statement = statements.listed_rows(self.connection.dialect, self.query.level, self.asked.shape)
+        rows = statement.rows(self.connection, {**self.asked.values, "limit": MOST_LISTED})
+        return array("q", sorted(row.id for row in rows))
+
+    def found(self, find: Callable[[], "array[int]"]) -> "array[int]":
+        """Return all rows that match, found once, however many pages are asked for."""
         key = self._key((self.asked.tested, self.asked.order))
         found = self.memory.found(key)
         if found is None:
-            found = tested_rows(self.connection, self.asked, deadline)
+            found = find()
             self.memory.put_found(key, found)
         return found
 

@@ -49,6 +49,12 @@ def matching_rows(level: Level, shape: Shape, order: tuple[Order, ...]) -> Selec
 
 
 @prepared
+def listed_rows(level: Level, shape: Shape) -> Select[Any]:
+    """Return the numbers of at most `limit` rows that match, in no order: the index alone may be read."""
+    return _narrow(level, shape, TABLES[level].c.id, counts=True).limit(bindparam("limit"))
+
+
+@prepared
 def page(level: Level, shape: Shape, wanted: Plan, skips: bool, limited: bool) -> Select[Any]:  # noqa: FBT001
     """Return what answers are made of: at most `limit` if it is limited, after row `after` if it skips."""
     statement = _narrow(level, shape, *wanted.columns(level), levels=_levels(level, wanted))
