@@ -7,53 +7,66 @@ from pydicom.dataset import Dataset
 
 from app.dicom.rendering_options import Annotation
 
-_SMALLEST_TEXT, _LARGEST_TEXT = 9, 64  # pixels
-_LINES_A_PICTURE = 36
+_SMALLEST_TEXT, _LARGEST_TEXT = 11, 64  # pixels
+_LINES_A_PICTURE = 34
 _MOST_CHARACTERS = 64
-_PATIENT = (("PatientName", ""), ("PatientID", "ID "), ("PatientBirthDate", "Born "), ("PatientSex", "Sex "))
+# Keyword, what stands before its value, and after.
+_PATIENT = (
+    ("PatientName", "", ""),
+    ("PatientID", "ID ", ""),
+    ("PatientBirthDate", "Born ", ""),
+    ("PatientSex", "Sex ", ""),
+)
 _TECHNIQUE = (
-    ("Modality", ""),
-    ("Manufacturer", ""),
-    ("ManufacturerModelName", ""),
-    ("BodyPartExamined", ""),
-    ("ViewPosition", "View "),
-    ("KVP", "kVp "),
-    ("ExposureTime", "ms "),
-    ("XRayTubeCurrent", "mA "),
-    ("EchoTime", "TE "),
-    ("RepetitionTime", "TR "),
-    ("SliceThickness", "mm "),
-    ("MagnificationFactor", "x "),
-    ("StudyDate", ""),
+    ("Modality", "", ""),
+    ("Manufacturer", "", ""),
+    ("ManufacturerModelName", "", ""),
+    ("BodyPartExamined", "", ""),
+    ("ViewPosition", "View ", ""),
+    ("KVP", "", " kV"),
+    ("XRayTubeCurrent", "", " mA"),
+    ("ExposureTime", "", " ms"),
+    ("EchoTime", "TE ", " ms"),
+    ("RepetitionTime", "TR ", " ms"),
+    ("SliceThickness", "Slice ", " mm"),
+    ("MagnificationFactor", "", " x"),
+    ("StudyDate", "", ""),
 )
 
 
 def annotated(picture: Image.Image, header: Dataset, annotations: Collection[Annotation]) -> Image.Image:
     """Burn in `patient` at the top left and `technique` at the bottom left."""
     size = text_size(picture)
+    margin = size // 2
     if "patient" in annotations:
-        write_text(picture, (size // 2, size // 2), _lines(header, _PATIENT), size)
+        write_text(picture, (margin, margin), _lines(header, _PATIENT), size)
     if "technique" in annotations:
-        lines = _lines(header, _TECHNIQUE)
-        top = picture.height - (len(lines) + 1) * (size + size // 4)
-        write_text(picture, (size // 2, max(top, 0)), lines, size)
+        bottom = (margin, picture.height - margin)
+        write_text(picture, bottom, _lines(header, _TECHNIQUE), size, anchor="ld")
     return picture
 
 
 def text_size(picture: Image.Image) -> int:
     """Return the height of a line that suits a picture, in pixels."""
-    return min(max(picture.height // _LINES_A_PICTURE, _SMALLEST_TEXT), _LARGEST_TEXT)
+    side = int((picture.width * picture.height) ** 0.5)
+    return min(max(side // _LINES_A_PICTURE, _SMALLEST_TEXT), _LARGEST_TEXT)
 
 
-def write_text(picture: Image.Image, place: tuple[float, float], lines: list[str], size: int) -> None:
-    """Write white lines with a dark edge, so that they are read on any ground."""
+def write_text(
+    picture: Image.Image, place: tuple[float, float], lines: list[str], size: int, anchor: str = "la"
+) -> None:
+    """Write white lines with a dark edge, so that they are read on any ground; `anchor` as of Pillow."""
     white, black = (255, 0) if picture.mode == "L" else ((255, 255, 255), (0, 0, 0))
-    draw = ImageDraw.Draw(picture)
-    font = ImageFont.load_default(size)
     text = "\n".join(legible(line) for line in lines)
-    edge = max(size // 12, 1)
-    draw.multiline_text(
-        place, text, fill=white, font=font, spacing=size // 4, stroke_width=edge, stroke_fill=black
+    ImageDraw.Draw(picture).multiline_text(
+        place,
+        text,
+        fill=white,
+        font=ImageFont.load_default(size),
+        anchor=anchor,
+        spacing=size // 4,
+        stroke_width=max(size / 14, 0.6),
+        stroke_fill=black,
     )
 
 
@@ -73,20 +86,18 @@ def icon(label: str, width: int, height: int) -> Image.Image:
     sheet = [(left, top), (right - fold, top), (right, top + fold), (right, bottom), (left, bottom)]
     draw.polygon(sheet, fill=208)
     draw.polygon([(right - fold, top), (right, top + fold), (right - fold, top + fold)], fill=144)
-    font = ImageFont.load_default(max(side / 7, 4))
+    font = ImageFont.load_default(max(side * 0.9 / max(len(label), 6), 4))
     draw.text((side / 2, side / 2), legible(label), fill=32, font=font, anchor="mm")
     return picture
 
 
-def _lines(header: Dataset, fields: tuple[tuple[str, str], ...]) -> list[str]:
-    lines = []
-    for keyword, before in fields:
-        value = header.get(keyword)
-        if value not in (None, ""):
-            lines.append(before + _first_group(str(value)))
-    return lines
+def _lines(header: Dataset, fields: tuple[tuple[str, str, str], ...]) -> list[str]:
+    values = ((header.get(keyword), before, after) for keyword, before, after in fields)
+    return [
+        f"{before}{_shown(str(value))}{after}" for value, before, after in values if value not in (None, "")
+    ]
 
 
-def _first_group(value: str) -> str:
+def _shown(value: str) -> str:
     # A person name has up to three representations; the alphabetic one comes first (PS3.5 6.2.1.1).
-    return value.split("=", maxsplit=1)[0].replace("^", " ").strip()
+    return value.partition("=")[0].replace("^", " ").strip()
