@@ -26,7 +26,8 @@ def takes_utf_8(request: Request, media_range: MediaRange) -> bool:
         return _normal(named) in _UTF_8 | {"*"}
     asked = _parameter(request)
     if asked is None:
-        asked = _weights(",".join(request.headers.getlist("accept-charset")))
+        header = request.headers.getlist("accept-charset")
+        asked = _weights(",".join(header)) if header else None
     if not asked:
         return True
     own = [quality for name, quality in asked.items() if name in _UTF_8]
@@ -40,9 +41,9 @@ def check_charset(request: Request) -> None:
 
 
 def _parameter(request: Request) -> dict[str, float] | None:
-    given = request.query_params.getlist("charset")
-    if not given:
+    if "charset" not in request.query_params:
         return None
+    given = request.query_params.getlist("charset")
     if len(given) > 1:
         raise _malformed("the parameter is given more than once")
     for item in given[0].split(","):

@@ -4,9 +4,9 @@ What cannot be understood is passed over, as 8.7.7 says, and kept aside with the
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from app.dicom.media_types import ALIASES
 
@@ -43,7 +43,7 @@ class MediaRange:
     quality: float = 1.0
     spoken_for: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def is_multipart(self) -> bool:
         """Whether several parts are asked for."""
         return self.media_type in {MULTIPART, "multipart/*"}
@@ -53,7 +53,7 @@ class MediaRange:
         """Whether a rendered image, video or document is named, alone as they are (8.7.4)."""
         return self.media_type in _RENDERED
 
-    @property
+    @cached_property
     def content_type(self) -> str:
         """The media type of the content: of the parts, if it is a multipart."""
         content = self.parameters.get("type", "*/*") if self.is_multipart else self.media_type
@@ -68,7 +68,7 @@ class MediaRange:
         """Whether its content may be of a media type."""
         if not _matches(self.content_type, media_type):
             return False
-        return not any(_matches(other, media_type) for other in self.spoken_for)
+        return not self.spoken_for or not any(_matches(other, media_type) for other in self.spoken_for)
 
 
 @dataclass(frozen=True)
@@ -76,18 +76,13 @@ class Accepted:
     """What a header says: its ranges, best first, without those refused by q=0.
 
     `passed_over` are the items that make no sense, each with the reason. `is_empty`: there are no items.
+    `mixed` are a DICOM and a rendered media type that are both named, if there are such (8.7.5).
     """
 
     ranges: tuple[MediaRange, ...]
     passed_over: tuple[str, ...]
     is_empty: bool
-
-    @property
-    def mixes(self) -> tuple[str, str] | None:
-        """A DICOM and a rendered media type that are both named, if there are such (8.7.5)."""
-        dicom = next((r.content_type for r in self.ranges if r.content_type in _DICOM_TYPES), None)
-        rendered = next((r.content_type for r in self.ranges if r.is_rendered), None)
-        return (dicom, rendered) if dicom and rendered else None
+    mixed: tuple[str, str] | None
 
 
 def parse_accept(headers: Iterable[str]) -> list[MediaRange]:
@@ -114,7 +109,13 @@ def _read(text: str) -> Accepted:
     ranges = [replace(r, spoken_for=_more_specific(r, found)) for r in found if r.quality > 0]
     # At the same quality what is named goes before what a wild card stands for.
     ranges.sort(key=lambda r: (-r.quality, _breadth(r.content_type)))
-    return Accepted(tuple(ranges), tuple(passed_over), is_empty=not (found or passed_over))
+    return Accepted(tuple(ranges), tuple(passed_over), not (found or passed_over), _mixed(ranges))
+
+
+def _mixed(ranges: Sequence[MediaRange]) -> tuple[str, str] | None:
+    dicom = next((r.content_type for r in ranges if r.content_type in _DICOM_TYPES), None)
+    rendered = next((r.content_type for r in ranges if r.is_rendered), None)
+    return (dicom, rendered) if dicom and rendered else None
 
 
 _remembered = lru_cache(maxsize=512)(_read)
@@ -163,6 +164,6 @@ def _breadth(content_type: str) -> int:
 
 
 def _matches(pattern: str, media_type: str) -> bool:
-    if pattern in {media_type, "*/*"}:
+    if pattern == media_type or pattern == "*/*":  # noqa: PLR1714 a set takes longer
         return True
     return pattern.endswith("/*") and media_type.startswith(pattern.removesuffix("*"))

@@ -41,17 +41,18 @@ def accepted(request: Request) -> list[MediaRange]:
     """
     check_charset(request)
     # In a query a plus is a space; nobody writes it %2B.
-    parameters = [_PLUS.sub("+", value) for value in request.query_params.getlist("accept")]
+    given = request.query_params.getlist("accept") if "accept" in request.query_params else ()
+    parameters = [_PLUS.sub("+", value) for value in given]
     if len(parameters) > 1:
         raise _malformed("The parameter accept is given more than once.")
-    given = parameters or request.headers.getlist("accept")
-    said = read_accept(given)
+    said = read_accept(parameters or request.headers.getlist("accept"))
     if parameters and (said.passed_over or not said.ranges):
         reason = "; ".join(said.passed_over) or "no media type"
         raise _malformed(f"accept={parameters[0][:80]}: {reason}")
-    if mixed := said.mixes:
+    if said.mixed:
+        dicom, rendered = said.mixed
         raise _malformed(
-            f"{mixed[0]} is a DICOM media type and {mixed[1]} a rendered one: "
+            f"{dicom} is a DICOM media type and {rendered} a rendered one: "
             "one request asks for the one or the other (PS3.18 8.7.5)."
         )
     # 8.7.5 has 406 for a request without Accept; every client is better served by the default.
