@@ -1,8 +1,7 @@
 """A Query in the catalogue's terms: what SQL decides, and what the stored documents are asked."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from app.catalog.attributes import ATTRIBUTES, BY_TAG, Attribute, level_of
 from app.catalog.conditions import Asked, Comparison, NameTerms, Operator, comparisons
@@ -31,8 +30,7 @@ _AT_ONCE = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(NamedTuple):
     """A query without its page.
 
     `shape` names tags, or two joined by `+` for a date and time in one, with how each is compared to the
@@ -90,7 +88,8 @@ def question(query: Query, *, is_sqlite: bool) -> Question:
             asked += ((tag, one) for one in comparisons(attribute, match, is_sqlite=is_sqlite))
         if (attribute is None or attribute.is_in_sequence) and not isinstance(match, Universal):
             tested.append((tag, match))
-    _require_sortable(query)
+    if query.order:
+        _require_sortable(query)
     return Question(
         query.level,
         tuple((tag, comparison) for tag, (comparison, _) in asked),

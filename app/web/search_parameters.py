@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import unquote_to_bytes
 
-from app.dicom.matching import UNMATCHED_VRS, Match, Order, Semantics, parse_match
+from app.dicom.matching import LITERAL, UNMATCHED_VRS, Match, Order, Semantics, parse_match
 from app.dicom.tags import keyword, parse_attribute, value_representation
 from app.errors import InvalidQuery
 
@@ -57,14 +57,14 @@ def parse_search(parameters: Iterable[tuple[str, str]]) -> Search:
             if tag in keys:
                 raise InvalidQuery(f"The attribute {keyword(tag)} is given more than once")
             keys[tag] = value
-    semantics = Semantics(*(_flag(name, single.get(name)) for name in FLAGS))
+    semantics = Semantics(*(_flag(name, single.get(name)) for name in FLAGS)) if single else LITERAL
     return Search(
         matches=tuple((tag, parse_match(tag, value, semantics)) for tag, value in keys.items()),
         include=_included(include),
         limit=_whole_number("limit", single.get("limit")),
         offset=_whole_number("offset", single.get("offset")) or 0,
-        order=_order(single.get("orderby", "")),
-        warnings=tuple(_unmatched(keys)),
+        order=_order(single["orderby"]) if "orderby" in single else (),
+        warnings=tuple(_unmatched(keys)) if keys else (),
     )
 
 
