@@ -83,7 +83,7 @@ class Stream(Response):
             await send({"type": "http.response.body", "body": b""})
             return
         if self.length is not None and self.length <= WHOLE_BYTES:
-            whole = b"".join([chunk async for chunk in chunks(self.content)])
+            whole = await _whole(self.content)
             await send({"type": "http.response.body", "body": whole})
             return
         gone = asyncio.create_task(_disconnected(receive))
@@ -98,6 +98,16 @@ class Stream(Response):
             return  # the client went while it was held back
         finally:
             gone.cancel()
+
+
+async def _whole(content: Content) -> bytes:
+    if not isinstance(content, Sequence):
+        return b"".join([chunk async for chunk in chunks(content)])
+    pieces = [
+        source if isinstance(source, bytes) else await read(source.file, source.offset, source.length)
+        for source in content
+    ]
+    return b"".join(pieces)
 
 
 async def _disconnected(receive: Receive) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import formatdate, parsedate_to_datetime
-from functools import cache
+from functools import cache, lru_cache
 from http import HTTPStatus
 from importlib.metadata import version
 
@@ -81,6 +81,7 @@ def edition() -> str:
     return f"{version('dermzoo')} {version('imagecodecs')} {version('pillow')}"
 
 
+@lru_cache(maxsize=1024)
 def http_date(seconds: int) -> str:
     """Return a moment as header fields write it (5.6.7)."""
     return formatdate(seconds, usegmt=True)

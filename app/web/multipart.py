@@ -32,14 +32,26 @@ def multipart_response(root_type: str, parts: Iterable[Part], selected: Selected
     """Return the parts as one answer; Content-Length is told when every part's is known."""
     boundary = selected.boundary if selected else token_hex(16)
     ready = list(parts)
-    length: int | None = len(_end(boundary))
-    for part in ready:
-        known = None if part.length is None or length is None else part.length + length
-        length = None if known is None else known + len(part.head(boundary)) + 2
+    heads = [part.head(boundary) for part in ready]
+    end = _end(boundary)
+    length: int | None = len(end)
+    content: list[Source] | None = []
+    for part, head in zip(ready, heads, strict=True):
+        length = None if length is None or part.length is None else length + len(head) + part.length + 2
+        if content is not None and isinstance(part.content, Sequence):
+            content += [head, *part.content, b"\r\n"]
+        else:
+            content = None  # it is opened or made when its turn comes
+    if content is not None:
+        content.append(end)
     media_type = f'multipart/related; type="{root_type}"; boundary={boundary}'
-    files = [part.file for part in ready if part.file is not None]
-    headers = selected.headers if selected else None
-    return Stream(_encode(ready, boundary), media_type, length=length, files=files, headers=headers)
+    return Stream(
+        _encode(ready, boundary) if content is None else content,
+        media_type,
+        length=length,
+        files=[part.file for part in ready if part.file is not None],
+        headers=selected.headers if selected else None,
+    )
 
 
 def later_multipart_response(
