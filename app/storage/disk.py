@@ -55,16 +55,25 @@ class Disk:
         """Wait until an open file or folder is on the disk; a failure is for good."""
         if self._failure:
             raise StorageFailed(self._failure)
+        self._wait(lambda: self._fsync(descriptor))
+
+    def begin_sync(self, descriptor: int) -> Future[None]:
+        """Begin to wait in a thread until an open file is on the disk: end_sync() tells how it went."""
+        return self._threads.submit(self._fsync, descriptor)
+
+    def end_sync(self, begun: Future[None]) -> None:
+        """Wait for what was begun; a failure is for good from here on."""
+        if self._failure:
+            raise StorageFailed(self._failure)
+        self._wait(begun.result)
+
+    def _wait(self, waiting: Callable[[], None]) -> None:
         try:
             with disk_errors():
-                self._fsync(descriptor)
+                waiting()
         except StorageFailed as error:
             self._failure = f"{error} The storage only reads until the server is started again."
             raise StorageFailed(self._failure) from error
-
-    def begin_sync(self, descriptor: int) -> Future[None]:
-        """Begin to wait in a thread until an open file is on the disk: meanwhile there is other work."""
-        return self._threads.submit(self.sync, descriptor)
 
     @cached_property
     def _threads(self) -> ThreadPoolExecutor:

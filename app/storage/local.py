@@ -51,9 +51,13 @@ class LocalStorage:
         self._idle_folders = idle_folders
         self._has_folders = False
 
+    def require_room(self) -> None:
+        """Raise StorageFull or StorageFailed when nothing more can be taken in; takes microseconds."""
+        self._disk.check_room()
+
     def staging(self) -> LocalStaging:
         """Begin to take files in; raise StorageFull or StorageFailed."""
-        self._disk.check_room()
+        self.require_room()
         with disk_errors():
             folder, lock = idle_folder(self._idle) or locked_folder(self._staged_root)
         return LocalStaging(

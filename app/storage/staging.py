@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from app.errors import StorageFailed, StorageFull
 from app.storage.disk import Disk, disk_errors
 from app.storage.interface import StagedFile
 
@@ -54,15 +55,21 @@ class LocalStagedFile:
 
     def sync(self) -> None:
         """Wait until the content of a finished file is on the disk, and close."""
+        if self.descriptor < 0:
+            return
         if self._syncing is None:
             raise ValueError("a staged file is kept after it was finished")
-        self._syncing.result()
+        self._disk.end_sync(self._syncing)
+        self._syncing = None
         self.close()
 
     def close(self) -> None:
         """Give the descriptor back; a second call does nothing."""
-        if self._syncing is not None and not self._syncing.cancel():
-            wait([self._syncing])  # nobody else's file may get the number before
+        syncing, self._syncing = self._syncing, None
+        if syncing is not None and not syncing.cancel():
+            wait([syncing])  # nobody else's file may get the number before
+            with suppress(StorageFull, StorageFailed):
+                self._disk.end_sync(syncing)
         descriptor, self.descriptor = self.descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)

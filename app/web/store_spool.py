@@ -4,15 +4,17 @@ A part is never in memory as a whole unless it is small; while one part arrives,
 """
 
 import asyncio
+import sys
 from collections.abc import Callable, Coroutine
 from functools import partial
+from threading import Lock
 from typing import Any, TypeVar
 
 import aiofiles.os  # type: ignore[import-untyped]
 
 from app.archive.archive import Archive
-from app.archive.store import Received, read_staged
-from app.errors import Unreadable
+from app.archive.store import Received, Result, read_staged, store_received, taking_in
+from app.errors import ArchiveError, StorageFailed, StorageFull, Unreadable
 from app.storage.interface import StagedFile, Staging
 from app.web.media_type import parse_media_type
 from app.web.multipart_reader import Event, PartBegins, PartData
@@ -26,21 +28,35 @@ _APPLICATION_DICOM = "application/dicom"
 
 
 class Spool:
-    """Takes the events of one body in order; received() waits for what is still being read."""
+    """Takes the events of one body in order, stores what they bring, and clears up.
 
-    def __init__(self, archive: Archive, staging: Staging) -> None:
+    The file system is asked in threads. A hop to one costs as much as a small part does, so the last part,
+    often the only one, is written, read and stored in one.
+    """
+
+    def __init__(self, archive: Archive) -> None:
         self._archive = archive
-        self._staging = staging
+        self._context = taking_in(archive)
+        self._staging: Staging | None = None
+        self._opening = Lock()
+        self._has_left = False
         self._buffer = bytearray()
         self._staged: StagedFile | None = None
         self._refusal = ""
         self._readings: list[asyncio.Task[Received]] = []
+        self._last: Callable[[], Received] | None = None  # complete, and perhaps the last
         # One part more than there are children to read: it is written meanwhile.
         self._places = asyncio.Semaphore(archive.settings.caged_processes + 1)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no part is complete."""
+        return self._last is None
 
     async def take(self, event: Event) -> None:
         """Go on by one event; raises StorageFull or StorageFailed."""
         if isinstance(event, PartBegins):
+            await self._begin_reading()
             self._refusal = _refusal_of(event, len(self._readings) + 1)
         elif isinstance(event, PartData):
             if not self._refusal:
@@ -48,32 +64,44 @@ class Spool:
             if len(self._buffer) >= BUFFER_BYTES:
                 await self._write()
         else:
-            await self._end()
+            self._last = partial(self._write_and_read, self._staged, self._buffer, self._refusal)
+            self._staged, self._buffer, self._refusal = None, bytearray(), ""
 
-    async def received(self) -> list[Received]:
-        """Return what was read, in the order of the parts; raises StorageFull or StorageFailed."""
-        return [await reading for reading in self._readings]
+    async def store(self, judge: Callable[[Received], Received]) -> tuple[list[Result], ArchiveError | None]:
+        """Store what was taken and `judge` lets pass; return what became of each part.
 
-    async def settle(self) -> None:
-        """Wait until nothing works on the staged files any more, whatever it ends in."""
+        Also the error that kept all of it from being stored. Raises StorageFull or StorageFailed when a part
+        could not be written.
+        """
+        earlier = [await reading for reading in self._readings]
+        self._has_left = True
+        return await _in_thread(partial(self._store, earlier, judge))
+
+    async def leave(self) -> None:
+        """Wait until nothing works on the staged files any more, and delete what is left of them."""
         await asyncio.gather(*self._readings, return_exceptions=True)
+        if not self._has_left:
+            self._has_left = True
+            await asyncio.shield(_in_thread(self._leave))
 
     async def _write(self) -> None:
         data, self._buffer = self._buffer, bytearray()
-        if self._staged is None:
-            self._staged = await _in_thread(self._staging.new)
-        await _in_thread(partial(self._staged.write, data))
+        self._staged = await _in_thread(partial(self._append, self._staged, data))
 
-    async def _end(self) -> None:
-        """Have the part read, and what of it is still in memory written, without waiting for it."""
+    def _append(self, staged: StagedFile | None, data: bytearray) -> StagedFile:
+        staged = staged or self._open().new()
+        staged.write(data)
+        return staged
+
+    async def _begin_reading(self) -> None:
+        """Have the part before this one read, without waiting for it."""
+        if self._last is None:
+            return
         if self._readings and self._readings[-1].done():
             self._readings[-1].result()  # a disk that failed: no need to take in the rest
-        work = partial(
-            _write_and_read, self._archive, self._staging, self._staged, self._buffer, self._refusal
-        )
         await self._places.acquire()
-        self._readings.append(asyncio.create_task(self._in_place(work)))
-        self._staged, self._buffer, self._refusal = None, bytearray(), ""
+        self._readings.append(asyncio.create_task(self._in_place(self._last)))
+        self._last = None
 
     async def _in_place(self, work: Callable[[], Received]) -> Received:
         try:
@@ -81,16 +109,35 @@ class Spool:
         finally:
             self._places.release()
 
+    def _open(self) -> Staging:
+        with self._opening:  # parts are read side by side
+            if self._staging is None:
+                self._staging = self._context.__enter__()
+            return self._staging
 
-def _write_and_read(
-    archive: Archive, staging: Staging, staged: StagedFile | None, rest: bytearray, refusal: str
-) -> Received:
-    staged = staged or staging.new()
-    if refusal:
-        return Received(staged, error=Unreadable(refusal))
-    staged.write(rest)
-    staged.finish()
-    return read_staged(archive, staging, staged)
+    def _write_and_read(self, staged: StagedFile | None, rest: bytearray, refusal: str) -> Received:
+        staged = staged or self._open().new()
+        if refusal:
+            return Received(staged, error=Unreadable(refusal))
+        staged.write(rest)
+        staged.finish()
+        return read_staged(self._archive, self._open(), staged)
+
+    def _store(
+        self, earlier: list[Received], judge: Callable[[Received], Received]
+    ) -> tuple[list[Result], ArchiveError | None]:
+        try:
+            received = [judge(each) for each in (*earlier, *([self._last()] if self._last else []))]
+            try:
+                return store_received(self._archive, self._open(), received), None
+            except (StorageFull, StorageFailed) as error:
+                return [Result(each.entry, each.error or error) for each in received], error
+        finally:
+            self._leave()
+
+    def _leave(self) -> None:
+        if self._staging is not None:
+            self._context.__exit__(*sys.exc_info())
 
 
 def _refusal_of(part: PartBegins, number: int) -> str:

@@ -1,19 +1,14 @@
 """STOW-RS: Store Instances (PS3.18 10.5), streamed to disk part by part."""
 
-import asyncio
-import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from functools import partial
 from http import HTTPStatus
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from app.archive.archive import Archive
-from app.archive.store import Received, Result, store_received, taking_in
+from app.archive.store import Received
 from app.catalog.holdings import Reference
-from app.errors import ArchiveError, StorageFailed, StorageFull
-from app.storage.interface import Staging
+from app.errors import ArchiveError
 from app.web.dependencies import archive_of, reference_of, require_scope, service_root
 from app.web.errors import STATUS, RequestError, archive_error, request_error
 from app.web.media_type import parse_media_type
@@ -45,43 +40,34 @@ async def _store_instances(request: Request) -> Response:
     boundary = _boundary(request)
     archive = archive_of(request)
     _check_length(request, archive.settings.store_max_bytes)
+    archive.storage.require_room()
+    spool = Spool(archive)
     try:
-        async with _taking_in(archive) as staging:
-            received = await _receive(request, archive, staging, boundary)
-            return await _store(request, archive, staging, [_of_study(each, study) for each in received])
+        await _receive(request, spool, boundary)
+        if spool.is_empty:
+            raise RequestError(HTTPStatus.BAD_REQUEST, "The body has no parts: there is nothing to store.")
+        results, error = await spool.store(partial(_of_study, study=study))
     except ClientDisconnect:
         # Nobody is there to read it; what had come is deleted.
         return Response(status_code=HTTPStatus.BAD_REQUEST)
-
-
-async def _store(request: Request, archive: Archive, staging: Staging, received: list[Received]) -> Response:
-    if not received:
-        raise RequestError(HTTPStatus.BAD_REQUEST, "The body has no parts: there is nothing to store.")
-    try:
-        results = await asyncio.to_thread(store_received, archive, staging, received)
-    except (StorageFull, StorageFailed) as error:
-        failed = [Result(each.entry, each.error or error) for each in received]
-        return store_answer(failed, service_root(request), STATUS[type(error)])
-    return store_answer(results, service_root(request))
-
-
-async def _receive(request: Request, archive: Archive, staging: Staging, boundary: str) -> list[Received]:
-    reader, spool, size = MultipartReader(boundary), Spool(archive, staging), 0
-    try:
-        async for chunk in request.stream():
-            size += len(chunk)
-            if size > archive.settings.store_max_bytes:
-                raise _too_large(archive.settings.store_max_bytes)
-            for event in reader.feed(chunk):
-                await spool.take(event)
-        for event in reader.finish():
-            await spool.take(event)
-        return await spool.received()
     finally:
-        await spool.settle()
+        await spool.leave()
+    return store_answer(results, service_root(request), STATUS[type(error)] if error else None)
 
 
-def _of_study(received: Received, study: Reference | None) -> Received:
+async def _receive(request: Request, spool: Spool, boundary: str) -> None:
+    reader, size, most = MultipartReader(boundary), 0, archive_of(request).settings.store_max_bytes
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > most:
+            raise _too_large(most)
+        for event in reader.feed(chunk):
+            await spool.take(event)
+    for event in reader.finish():
+        await spool.take(event)
+
+
+def _of_study(received: Received, *, study: Reference | None) -> Received:
     """10.5.1.2: what is stored to a study must belong to it."""
     entry = received.entry
     if study is None or entry is None or entry.study_instance_uid == study.study_instance_uid:
@@ -124,14 +110,3 @@ def _too_large(most: int) -> RequestError:
 
 def _unsupported(detail: str) -> RequestError:
     return RequestError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"{detail} Supported now: {_SUPPORTED}")
-
-
-@asynccontextmanager
-async def _taking_in(archive: Archive) -> AsyncIterator[Staging]:
-    """Stage files, the file system's work done in threads; a cancelled request waits for the clearing up."""
-    context = taking_in(archive)
-    staging = await asyncio.to_thread(context.__enter__)
-    try:
-        yield staging
-    finally:
-        await asyncio.shield(asyncio.to_thread(context.__exit__, *sys.exc_info()))
