@@ -108,7 +108,7 @@ class Listener:
             peers=self.peers,
             toll=toll,
             address=address,
-            may=self.peers.may(agreement.calling_ae_title, address),
+            may=self.peers.may(agreement.calling_ae_title, address, wire.certificate_sha256()),
             ae_title=settings.dimse_ae_title,
             commitments=self.commitments,
         )

@@ -4,8 +4,10 @@ A sender that leaves Nagle's algorithm on waits for an acknowledgement in the mi
 receive is acknowledged at once, and each message goes out in one piece.
 """
 
+import hashlib
 import select
 import socket
+import ssl
 import struct
 import time
 from collections.abc import Callable
@@ -126,6 +128,13 @@ class Wire:
             except OSError as error:
                 raise Aborted(f"the connection broke: {error.strerror or error}") from None
             self.bytes_out += len(piece)
+
+    def certificate_sha256(self) -> str | None:
+        """Return the fingerprint of the certificate that the peer has shown, if it had to."""
+        if not isinstance(self._socket, ssl.SSLSocket):
+            return None
+        certificate = self._socket.getpeercert(binary_form=True)
+        return hashlib.sha256(certificate).hexdigest() if certificate else None
 
     def close(self) -> None:
         """Close; a second call does nothing."""

@@ -1,7 +1,7 @@
 """Who is known on the DICOM network: `config/peers.toml`, read at start.
 
 An AE title is a label that anybody can write; a caller counts as a peer only if it also calls from that
-peer's address.
+peer's address or, where the entry names one, has shown that certificate.
 """
 
 import socket
@@ -30,6 +30,7 @@ class Peer(BaseModel):
     port: int = Field(104, ge=1, le=65535)
     may: frozenset[May] = ANYONE
     tls: bool = False
+    certificate_sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
 
     def addresses(self) -> frozenset[str]:
         """Return the addresses that the host has now; none if it cannot be found."""
@@ -58,11 +59,15 @@ class Peers:
         for peer in self.known:
             self._by_title.setdefault(peer.ae_title, []).append(peer)
 
-    def may(self, ae_title: str, address: str) -> frozenset[May]:
+    def may(self, ae_title: str, address: str, certificate_sha256: str | None = None) -> frozenset[May]:
         """Return what a caller may ask for: what its entry says, else what anybody may."""
         caller = str(parse_address(address) or ip_address("0.0.0.0"))  # noqa: S104 stands for no address
         for peer in self._by_title.get(ae_title, ()):
-            if caller in peer.addresses():
+            if peer.certificate_sha256 is not None:
+                is_caller = peer.certificate_sha256 == certificate_sha256
+            else:
+                is_caller = caller in peer.addresses()
+            if is_caller:
                 return peer.may
         return self.anonymous_may
 
