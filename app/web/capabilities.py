@@ -135,15 +135,15 @@ def _wadl(base_url: str, offered: tuple[Offered, ...]) -> bytes:
 
 
 def _method(name: str, transaction: Transaction) -> list[str]:
-    # 8.9.4 wants the parameters; of a HEAD they are those of its GET.
+    if name == "HEAD":  # takes what GET does, and gives the head of it
+        return [f"<method name={quoteattr(name)}><doc title={quoteattr(transaction.name)}/></method>"]
     parameters = [_parameter(one, "query", is_required=True) for one in transaction.required]
     parameters += [_parameter(one, "query", is_required=False) for one in transaction.parameters]
-    takes = transaction.takes if name not in {"GET", "HEAD"} else ()
     return [
         f"<method name={quoteattr(name)}><doc title={quoteattr(transaction.name)}/>",
         "<request>",
         *parameters,
-        *(_representation(one) for one in takes),
+        *(_representation(one) for one in transaction.takes),
         "</request>",
         "<response>",
         *(_representation(one) for one in transaction.gives),

@@ -6,17 +6,22 @@ import pytest
 from sqlalchemy import update
 
 from app.archive.archive import Archive
+from app.archive.commitment import Commitments, commitment_of, request_commitment
 from app.archive.index import index_folder
+from app.archive.retrieve import retrieve_instances
 from app.archive.store import store_staged, sweep, taking_in
 from app.archive.verify import verify
+from app.archive.withdraw import restore, withdraw_named
+from app.catalog.changes import changes_after
+from app.catalog.commitments import SopReference
 from app.catalog.database import Catalog
-from app.catalog.holdings import totals
+from app.catalog.holdings import Reference, totals
 from app.catalog.migrate import migrate
 from app.catalog.models import series
-from app.errors import DuplicateInstance
+from app.errors import DuplicateInstance, DuplicateTransaction, Gone
 from app.settings import Settings
 from app.storage.local import LocalStorage
-from tests.factories import instance_bytes, write_instance
+from tests.factories import instance_bytes, uid, write_instance
 
 
 @pytest.fixture
@@ -76,6 +81,34 @@ def test_index(archive, tmp_path):
     third = index_folder(archive, images, prune=True)
     assert (third.moved, third.changed, third.pruned, third.added) == (2, 1, 1, 0)
     assert held(archive) == (3, 3, 3)
+    assert verify(archive, contents=True).is_sound
+
+
+def test_withdraw_and_commit(archive, tmp_path):
+    """Tombstones, changes and storage commitments are rows like any other."""
+    images = tmp_path / "images"
+    write_instance(images / "a", name="a")
+    write_instance(images / "b", name="b", study="other")
+    index_folder(archive, images)
+    assert withdraw_named(archive, str(uid("a")), "a reason", "test")[0].in_place == 1
+    with pytest.raises(Gone, match="a reason"):
+        retrieve_instances(archive, Reference(str(uid("study"))))
+    assert len(index_folder(archive, images).withdrawn) == 1
+    request_commitment(archive, "1.2.3", [SopReference("1.2", str(uid(name))) for name in "ab"], "test")
+    with pytest.raises(DuplicateTransaction):
+        request_commitment(archive, "1.2.3", [SopReference("1.2", "1.3")], "test")
+    commitments = Commitments(archive)
+    commitments.settle("1.2.3").result(timeout=60)
+    result = commitment_of(archive, "1.2.3").result
+    assert result is not None
+    assert [each.failure_reason for each in result] == [0x0112, 0x0119]
+    commitments.close()
+    assert [each.sop_instance_uid for each in restore(archive, str(uid("study")))] == [uid("a")]
+    assert index_folder(archive, images).added == 1
+    assert held(archive) == (2, 2, 2)
+    with archive.catalog.read() as connection:
+        actions = [change.action for change in changes_after(connection, 0, 9)]
+    assert actions == ["created", "created", "withdrawn", "created"]
     assert verify(archive, contents=True).is_sound
 
 

@@ -76,6 +76,24 @@ def test_a_person_finds_a_study_and_sees_it_in_its_colours(sample_server: Server
         assert np.abs(colours(drawn, fitted(drawn, original)) - expected).max() < 4, name
 
 
+def test_pictures_by_the_uri_service(sample_server: Server, tmp_path: Path) -> None:
+    """PS3.18 chapter 9, as OHIF asks for it with imageRendering wadouri (checklist 60)."""
+    name = PICTURES[0]
+    [study] = httpx.get(f"{sample_server.dicomweb_url}/studies", params={"PatientID": name}).json()
+    study_instance_uid = study["0020000D"]["Value"][0]
+
+    root = f"{sample_server.url}/wado"
+    with serve_viewer(sample_server.dicomweb_url, imageRendering="wadouri", wadoUriRoot=root) as viewer:
+        seen = look(viewer, tmp_path, {study_instance_uid: 0})
+
+    assert seen["failed"] == []
+    assert [one["status"] for one in seen["requests"] if one["url"].startswith(root)] == [200]
+    drawn = Image.open(tmp_path / f"{study_instance_uid}.canvas.png")
+    original = Image.open(SAMPLE / "images" / f"{name}.jpg")
+    expected = colours(original, (0, 0, *original.size))
+    assert np.abs(colours(drawn, fitted(drawn, original)) - expected).max() < 4
+
+
 def test_a_study_of_a_hundred_pictures_is_never_refused(
     server_factory: ServerFactory, tmp_path: Path
 ) -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 DIST = Path(__file__).parent / "node_modules" / "@ohif" / "app" / "dist"
 
 
-def app_config(dicomweb_url: str) -> str:
-    """OHIF's configuration: one data source, nothing that asks any other host."""
+def app_config(dicomweb_url: str, **chosen: str) -> str:
+    """OHIF's configuration: one data source, nothing that asks any other host; `chosen` replaces or adds."""
     configuration = {
         "friendlyName": "dermzoo",
         "qidoRoot": dicomweb_url,
@@ -25,6 +25,7 @@ def app_config(dicomweb_url: str) -> str:
         "supportsWildcard": True,
         "omitQuotationForMultipartRequest": True,
         "bulkDataURI": {"enabled": True},
+        **chosen,
     }
     config = {
         "routerBasename": None,
@@ -69,9 +70,9 @@ class ViewerHandler(SimpleHTTPRequestHandler):
 
 
 @contextmanager
-def serve_viewer(dicomweb_url: str) -> Iterator[str]:
+def serve_viewer(dicomweb_url: str, **chosen: str) -> Iterator[str]:
     """Yield the viewer's address, without a slash at the end."""
-    handler = partial(ViewerHandler, config=app_config(dicomweb_url).encode())
+    handler = partial(ViewerHandler, config=app_config(dicomweb_url, **chosen).encode())
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()

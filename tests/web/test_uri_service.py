@@ -2,6 +2,7 @@
 
 from contextlib import suppress
 from io import BytesIO
+from pathlib import Path
 
 import httpx
 import numpy as np
@@ -13,8 +14,10 @@ from PIL import Image
 
 from app.errors import InvalidQuery
 from app.web.uri_parameters import OPTIONAL, REQUIRED, read_uri_request
-from tests.factories import CORNERS, uid
+from tests.dicom.states import COLOUR, make_state
+from tests.factories import CORNERS, instance_bytes, make_instance, uid
 from tests.web.conftest import Archive
+from tests.web.door import opened_door
 
 EXPLICIT = "1.2.840.10008.1.2.1"
 IMPLICIT = "1.2.840.10008.1.2"
@@ -188,6 +191,21 @@ def test_unknown_parameters_are_passed_over_and_known_ones_stand_once(archive: A
     assert ask(archive, vendor="x").status_code == 200
     url = f"{archive.server.url}/wado?requestType=WADO&rows=8&rows=9"
     assert archive.client.get(url, params=None).status_code == 400
+
+
+def test_presentation_states(tmp_path: Path) -> None:
+    """PS3.18 9.5.1.2.7: the image as a state that is held has it, here turned (checklist 51)."""
+    image = make_instance("turned")
+    state = make_state(image, sop_class=COLOUR, ImageRotation=90, ImageHorizontalFlip="N")
+    with opened_door(tmp_path) as door:
+        assert door.store(instance_bytes(image), instance_bytes(state)).status_code == 200
+        uri = f"/wado?requestType=WADO&studyUID={uid('study')}&seriesUID={uid('series')}&objectUID="
+        presented = f"&presentationSeriesUID={state.SeriesInstanceUID}&presentationUID={state.SOPInstanceUID}"
+        plain = door.get(f"{uri}{uid('turned')}")
+        turned = door.get(f"{uri}{uid('turned')}{presented}")
+        assert picture(plain).size == picture(turned).size[::-1]
+        assert door.get(f"{uri}{uid('turned')}{presented}&region=0,0,1,0.5").status_code == 400
+        assert door.get(f"{uri}{uid('turned')}{presented}&frameNumber=1").content == turned.content
 
 
 def test_annotation(archive: Archive) -> None:
