@@ -1,11 +1,14 @@
 """Adding and taking away: outcomes, counts and answers in one transaction, on both databases."""
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import orjson
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import Row, Table, func, select
 
+from app.catalog.counts import refresh
 from app.catalog.database import Catalog
 from app.catalog.holdings import Reference, documents, held_instances, totals
 from app.catalog.models import document, file, instance, series, study
@@ -52,6 +55,30 @@ def test_a_series_uid_in_two_studies_is_two_series(registered, catalog: Catalog)
     with catalog.read() as connection:
         (held,) = held_instances(connection, Reference(str(uid("B")), str(uid("S"))))
     assert held.sop_instance_uid == uid("b")
+
+
+def test_what_grew_is_what_is_counted_anew(registered, catalog: Catalog) -> None:
+    registered({"name": "a", "study": "A", "series": "S"}, {"name": "b", "study": "A", "series": "S"})
+    registered({"name": "c", "study": "A", "series": "S"}, {"name": "d", "study": "A", "Modality": "SR"})
+    registered(
+        {"name": "e", "study": "B", "series": "S"},
+        {"name": "f", "study": "A", "series": "T", "Modality": "CT"},
+    )
+    grown = answers(catalog)
+    with catalog.write() as connection:
+        ids = [set(connection.execute(select(table.c.id)).scalars()) for table in (series, study)]
+        refresh(connection, *ids)
+    assert answers(catalog) == grown
+    assert [row.number_of_instances for row in grown[study]] == [5, 1]
+    assert sorted(row.number_of_instances for row in grown[series]) == [1, 1, 1, 3]
+
+
+def answers(catalog: Catalog) -> dict[Table, Sequence[Row[Any]]]:
+    """All rows of studies and series."""
+    with catalog.read() as connection:
+        return {
+            table: connection.execute(select(table).order_by(table.c.id)).all() for table in (study, series)
+        }
 
 
 def test_forgetting_takes_empty_series_and_studies_along(registered, catalog: Catalog) -> None:
