@@ -70,7 +70,7 @@ TRANSACTIONS: dict[Callable[[Request], Awaitable[Response]], Transaction] = {
     wado.retrieve_dicom: Transaction(
         "Retrieve DICOM instances", _NEGOTIATED, gives=(multipart(DICOM), DICOM, ZIP)
     ),
-    metadata.retrieve_metadata_json: Transaction("Retrieve metadata", _NEGOTIATED, gives=_MODEL),
+    metadata.retrieve_metadata: Transaction("Retrieve metadata", _NEGOTIATED, gives=_MODEL),
     frames.retrieve_frames: Transaction("Retrieve frames", _NEGOTIATED, gives=_BULK),
     bulk_data.retrieve_bulk_data: Transaction("Retrieve bulk data", _NEGOTIATED, gives=_BULK),
     bulk_data.retrieve_all_bulk_data: Transaction("Retrieve bulk data", _NEGOTIATED, gives=_BULK),

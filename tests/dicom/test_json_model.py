@@ -22,6 +22,7 @@ def converted(vr: str, raw: bytes, table=LITTLE_ENDIAN, terms=(), note=no_note) 
 @pytest.mark.parametrize("vr", sorted(VRS - {"SQ"}))
 @pytest.mark.parametrize("table", [LITTLE_ENDIAN, BIG_ENDIAN], ids=["little", "big"])
 def test_empty_values_are_a_vr_alone(vr, table):
+    """PS3.18 F.2.5 (checklist 17)."""
     assert converted(vr, b"", table) == {"vr": vr}
 
 
@@ -81,6 +82,7 @@ def test_padding_is_no_value(vr, padding):
     ],
 )
 def test_values(vr, raw, values):
+    """PS3.18 F.2.2, F.2.3, F.2.5 (checklist 17): PN objects, numbers or strings, null for what is empty."""
     assert converted(vr, raw) == {"vr": vr, "Value": values}
 
 
@@ -174,6 +176,7 @@ TERMS = [
     st.booleans(),
 )
 def test_any_bytes_become_json(vr, raw, terms, big_endian):
+    """PS3.18 F.2.2 (checklist 17): a VR, and at most one of a value and inline binary."""
     attribute = converted(vr, raw, BIG_ENDIAN if big_endian else LITTLE_ENDIAN, terms, lambda _: None)
     assert attribute["vr"] == vr
     assert set(attribute) - {"vr"} in (set(), {"Value"}, {"InlineBinary"})

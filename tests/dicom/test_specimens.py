@@ -28,6 +28,7 @@ def test_specimen_comes_out_as_declared(specimen):
 
 @pytest.mark.parametrize("specimen", MANIFEST, ids=lambda specimen: specimen["file"])
 def test_documents_are_json_in_ascending_order_without_group_lengths(specimen):
+    """PS3.18 F.2.2 (checklist 17)."""
     try:
         scanned = scan((SPECIMENS / specimen["file"]).read_bytes())
     except ArchiveError:
