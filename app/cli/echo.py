@@ -47,4 +47,4 @@ def _named(name: str, known: Peer | None) -> Peer:
     host, colon, port = address.rpartition(":")
     if not (at and colon and host and port.isdigit()):
         raise click.UsageError(f"{name!r} is neither in the peers file nor TITLE@HOST:PORT")
-    return Peer(ae_title=title, host=host, port=int(port))
+    return Peer.model_validate({"ae_title": title, "host": host, "port": int(port)})

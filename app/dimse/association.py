@@ -1,7 +1,6 @@
 """One association: messages in and out (PS3.7 6.3, PS3.8 Annex E), whichever side asked for it."""
 
 import struct
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -72,10 +71,10 @@ class Message:
 class Association:
     """An established association; used by one thread."""
 
-    def __init__(self, wire: pdu.Wire, agreement: Agreement, stopping: threading.Event) -> None:
+    def __init__(self, wire: pdu.Wire, agreement: Agreement) -> None:
         self.agreement = agreement
         self.wire = wire
-        self.stopping = stopping
+        self.stopping = wire.stopping
         self._fragments = self._received()
         self._capacity = agreement.longest_pdu - _PDV_OVERHEAD
         self._pending: list[bytes | memoryview] = []

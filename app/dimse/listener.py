@@ -75,7 +75,7 @@ class Listener:
 
     def _serve(self, connection: socket.socket, address: str, first: bytes, slot: int) -> None:
         toll = Toll(self.budget, address, self.stopping)
-        wire = pdu.Wire(connection, idle_s=IDLE_S, pdu_s=PDU_S, pay=toll.pay)
+        wire = pdu.Wire(connection, idle_s=IDLE_S, pdu_s=PDU_S, pay=toll.pay, stopping=self.stopping)
         try:
             self._associate(wire, toll, address, first)
         except Exception:
@@ -103,7 +103,7 @@ class Listener:
             return
         agreement, acceptance = agree(request, private_too=settings.dimse_private_sop_classes)
         session = Session(
-            association=Association(wire, agreement, self.stopping),
+            association=Association(wire, agreement),
             archive=self.archive,
             peers=self.peers,
             toll=toll,

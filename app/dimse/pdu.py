@@ -9,10 +9,11 @@ import select
 import socket
 import ssl
 import struct
+import threading
 import time
 from collections.abc import Callable
 
-from app.dimse.errors import Aborted, ProtocolError, TimedOut
+from app.dimse.errors import Aborted, ProtocolError, Stopping, TimedOut
 
 ASSOCIATE_RQ, ASSOCIATE_AC, ASSOCIATE_RJ = 1, 2, 3
 P_DATA_TF, RELEASE_RQ, RELEASE_RP, ABORT = 4, 5, 6, 7
@@ -39,6 +40,7 @@ NOT_SPECIFIED, UNRECOGNIZED, UNEXPECTED, INVALID_PARAMETER = 0, 1, 2, 6
 
 _RECEIVE_BYTES = 256 * 1024
 _SEND_BYTES = 1024 * 1024
+_LOOK_AROUND_S = 0.5
 
 
 def check_header(header: bytes | bytearray | memoryview) -> tuple[int, int]:
@@ -76,17 +78,17 @@ class Wire:
         *,
         idle_s: float,
         pdu_s: float,
-        received: bytes = b"",
         pay: Callable[[int], None] = lambda _: None,
+        stopping: threading.Event | None = None,
     ) -> None:
         self._socket = connection
         self._idle_s, self._pdu_s = idle_s, pdu_s
         self.pay = pay
-        self._buffer = bytearray(max(_RECEIVE_BYTES, len(received)))
+        self.stopping = stopping or threading.Event()
+        self._buffer = bytearray(_RECEIVE_BYTES)
         self._view = memoryview(self._buffer)
-        self._view[: len(received)] = received
-        self._start, self._end = 0, len(received)
-        self.bytes_in, self.bytes_out = len(received), 0
+        self._start = self._end = 0
+        self.bytes_in = self.bytes_out = 0
         self._is_tcp = connection.family in {socket.AF_INET, socket.AF_INET6}
         if self._is_tcp:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -162,13 +164,15 @@ class Wire:
             left = ends - time.monotonic()
             if left <= 0:
                 raise TimedOut(f"{what} within {seconds:g} s")
+            if self._start == self._end and self.stopping.is_set():
+                raise Stopping("the listener stops")
             try:
-                self._socket.settimeout(left)
+                self._socket.settimeout(min(left, _LOOK_AROUND_S))
                 count = self._socket.recv_into(self._view[self._end :])
                 if self._is_tcp:
                     self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
             except TimeoutError:
-                raise TimedOut(f"{what} within {seconds:g} s") from None
+                continue
             except OSError as error:
                 raise Aborted(f"the connection broke: {error.strerror or error}") from None
             if not count:

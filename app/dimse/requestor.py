@@ -65,12 +65,12 @@ def request_association(
 
     `as_scp`: we keep the role of the SCP in what we propose (PS3.7 D.3.3.4), to report on it.
     """
-    wire = _connect(peer, pay)
+    wire = _connect(peer, pay, stopping)
     try:
         proposed = list(proposals)
         roles = [_as_scp(abstract_syntax) for abstract_syntax, _ in proposed] if as_scp else []
         request = _request(peer, ae_title, proposed, roles)
-        association = _associate(wire, peer, request, proposed, stopping or threading.Event())
+        association = _associate(wire, peer, request, proposed)
         yield association
         with suppress(AssociationEnded):
             association.release()
@@ -101,7 +101,7 @@ def echo(peer: Peer, ae_title: str) -> None:
             raise Unreachable(f"{peer.ae_title} answers C-ECHO with a failure")
 
 
-def _connect(peer: Peer, pay: Callable[[int], None]) -> pdu.Wire:
+def _connect(peer: Peer, pay: Callable[[int], None], stopping: threading.Event | None) -> pdu.Wire:
     try:
         connection = socket.create_connection((peer.host, peer.port), CONNECT_S)
         if peer.tls:
@@ -110,7 +110,7 @@ def _connect(peer: Peer, pay: Callable[[int], None]) -> pdu.Wire:
         raise Unreachable(
             f"{peer.ae_title} at {peer.host}:{peer.port} cannot be reached: {error.strerror or error}"
         ) from error
-    return pdu.Wire(connection, idle_s=IDLE_S, pdu_s=PDU_S, pay=pay)
+    return pdu.Wire(connection, idle_s=IDLE_S, pdu_s=PDU_S, pay=pay, stopping=stopping)
 
 
 def _as_scp(abstract_syntax: str) -> SCP_SCU_RoleSelectionNegotiation:
@@ -137,9 +137,7 @@ def _request(peer: Peer, ae_title: str, proposals: list[Proposal], roles: list[A
     return request
 
 
-def _associate(
-    wire: pdu.Wire, peer: Peer, request: A_ASSOCIATE, proposals: list[Proposal], stopping: threading.Event
-) -> Association:
+def _associate(wire: pdu.Wire, peer: Peer, request: A_ASSOCIATE, proposals: list[Proposal]) -> Association:
     wire.write(bytes(A_ASSOCIATE_RQ(request).encode()))
     kind, body = wire.read()
     whole = bytes([kind, 0]) + len(body).to_bytes(4, "big") + bytes(body)
@@ -147,7 +145,7 @@ def _associate(
         raise Unreachable(f"{peer.ae_title} refuses the association: {_reason(whole)}")
     if kind != pdu.ASSOCIATE_AC:
         raise Unreachable(f"{peer.ae_title} aborts the association")
-    return Association(wire, _agreement(whole, peer, request.calling_ae_title, proposals), stopping)
+    return Association(wire, _agreement(whole, peer, request.calling_ae_title, proposals))
 
 
 def _reason(whole: bytes) -> str:

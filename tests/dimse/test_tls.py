@@ -3,6 +3,7 @@
 import hashlib
 import ssl
 import subprocess
+from contextlib import suppress
 
 import pytest
 from pynetdicom import AE
@@ -108,16 +109,18 @@ def test_who_does_not_speak_tls_is_let_go(start_listener, certificates, server_s
     with RawPeer(listening.port) as peer:
         peer.send(association_request())
         assert peer.read()[0] != 2
-    assert associate(listening, context(certificates)).is_established
+    association = associate(listening, context(certificates))
+    assert association.is_established
+    association.release()
 
 
 def test_a_caller_without_certificate_where_one_is_asked_for(start_listener, certificates, server_side):
     listening = start_listener(**server_side, dimse_tls_ca=certificates / "ca.pem")
-    with RawPeer(listening.port) as peer, pytest.raises(OSError, match=r"(?i)certificate|reset|EOF"):
+    with RawPeer(listening.port) as peer:
         peer.socket = context(certificates).wrap_socket(peer.socket)
-        peer.send(association_request())
-        if peer.read()[0] is None:
-            raise ConnectionResetError("reset")
+        with suppress(OSError):  # its refusal may arrive while we still speak
+            peer.send(association_request())
+            assert peer.read()[0] is None
     association = associate(listening, context(certificates, "caller"))
     assert association.is_established
     association.release()
