@@ -66,7 +66,8 @@ async def retrieve_rendered(request: Request) -> Response:
     held = [one for item in items for one in (item.shown.state, item.shown.held) if one is not None]
     forms = [(item.rendering.media_type, item.path) for item in items]
     wants_parts = items[0].media_range.is_multipart or len(items) > 1
-    selected = select_held(held, wants_parts, *forms, edition(), location=asked_location(request))
+    is_one, location = reference.sop_instance_uid is not None, asked_location(request)
+    selected = select_held(held, wants_parts, *forms, edition(), location=location, is_instance=is_one)
     answer = precondition_answer(request, selected)
     if answer is not None:
         return answer

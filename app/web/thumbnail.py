@@ -32,7 +32,8 @@ async def retrieve_thumbnail(request: Request) -> Response:
     held = _representative(instances)
     number = frame_numbers(request.path_params["frames"])[0] if "frames" in request.path_params else 1
     location = f"{location_of(service_root(request), held)}/frames/{number}/thumbnail"
-    selected = select_held([held], number, width, height, media_type, edition(), location=location)
+    form = (number, width, height, media_type, edition())
+    selected = select_held([held], *form, location=location, is_instance="instance" in request.path_params)
     known = precondition_answer(request, selected)
     if known is not None:
         return known
