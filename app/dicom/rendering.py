@@ -120,9 +120,13 @@ def finished(
 def _finished(
     file: DicomFile, header: Dataset, number: int, rendering: Rendering
 ) -> tuple[Image.Image, bytes | None]:
-    decoded = displayed(file, header, number, rendering.window)
-    planes = overlays(header, number) + embedded_overlays(header, decoded.image, decoded.samples)
-    picture = Image.fromarray(covered(decoded.shown, planes))
+    planes = overlays(header, number)
+    is_whole = rendering.viewport is not None and rendering.viewport.shows_all
+    picture: Image.Image | None = _draft(file, header, number) if is_whole and not planes else None
+    if picture is None:
+        decoded = displayed(file, header, number, rendering.window)
+        planes += embedded_overlays(header, decoded.image, decoded.samples)
+        picture = Image.fromarray(covered(decoded.shown, planes))
     profile = None
     if rendering.icc_profile != "no" and picture.mode == "RGB":
         profile = source_profile(header, _stored_jpeg(file, number))

@@ -28,5 +28,9 @@ def fitted(picture: Image.Image, viewport: Viewport) -> Image.Image:
         raise InvalidQuery(
             f"The viewport asks for {columns} x {rows} pixels; {MOST_PIXELS} pixels are the most."
         )
-    box = (left, top, right, bottom)
+    box: tuple[float, float, float, float] | None = (left, top, right, bottom)
+    if viewport.shows_all:
+        # A JPEG that is not decoded yet is decoded at a fraction of its size, never less than twice ours.
+        picture.draft(picture.mode, (2 * columns, 2 * rows))
+        box = None
     return picture.resize((columns, rows), Image.Resampling.BICUBIC, box=box, reducing_gap=3.0)
