@@ -6,7 +6,18 @@ from app.archive.thumbnails import THUMBNAIL_SIZE
 from app.catalog.attributes import ATTRIBUTES, Attribute
 from app.dicom.image_pixel import PIXEL_BUDGET_BYTES
 from app.dicom.matching import NUMBER_VRS, RANGE_VRS, WILDCARD_VRS
-from app.dicom.media_types import BY_TRANSFER_SYNTAX, DECODABLE, LOSSY, NEVER_SENT, pixel_media_type
+from app.dicom.media_types import (
+    BY_TRANSFER_SYNTAX,
+    DECODABLE,
+    ENCODABLE,
+    EXPLICIT_VR_LITTLE_ENDIAN,
+    IMPLICIT_VR_LITTLE_ENDIAN,
+    JPEG_BASELINE,
+    LOSSY,
+    NEVER_SENT,
+    pixel_media_type,
+    unsuited_pixels,
+)
 from app.dicom.part10 import INFLATED, INFLATION
 from app.dicom.uids import DEFLATED
 from app.settings import Settings
@@ -63,7 +74,15 @@ def transfer_syntaxes_table() -> str:
     """Return one row for each transfer syntax that is known."""
     known = DECODABLE | BY_TRANSFER_SYNTAX.keys() | LOSSY | NEVER_SENT | DEFLATED
     return table(
-        ("transfer syntax", "UID", "lossy", "frames as stored", "instance as stored", "decoded here"),
+        (
+            "transfer syntax",
+            "UID",
+            "lossy",
+            "frames as stored",
+            "instance as stored",
+            "decoded here",
+            "made here",
+        ),
         (
             (
                 _NOT_IN_PYDICOM.get(uid) or UID(uid).name,
@@ -72,10 +91,26 @@ def transfer_syntaxes_table() -> str:
                 "no" if uid in DEFLATED else code(pixel_media_type(uid)),
                 _yes(uid not in NEVER_SENT),
                 _yes(uid in DECODABLE),
+                _made(uid),
             )
             for uid in sorted(known, key=lambda uid: [int(part) for part in uid.split(".")])
         ),
     )
+
+
+def _made(uid: str) -> str:
+    """Say whether other pixels can be brought into a transfer syntax: which, or why not."""
+    if uid == IMPLICIT_VR_LITTLE_ENDIAN:
+        return "in the core; never sent over DICOMweb"
+    if uid == EXPLICIT_VR_LITTLE_ENDIAN:
+        return "yes"
+    if uid not in ENCODABLE:
+        return "no"
+    bits = [str(bits) for bits in (1, 8, 16, 32, 64) if not unsuited_pixels(uid, bits, None)]
+    limit = f"{', '.join(bits)} bits"
+    if unsuited_pixels(uid, None, None, is_signed=True):
+        limit += " unsigned"
+    return f"{limit}; with loss" if uid == JPEG_BASELINE else f"{limit}; without loss"
 
 
 def _yes(value: bool) -> str:  # noqa: FBT001
