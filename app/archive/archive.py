@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
+from app.archive.registrar import Registrar
 from app.archive.unconvertible import Unconvertible
 from app.cage import Cage
 from app.catalog.database import Catalog
@@ -24,6 +25,7 @@ class Archive:
     storage: LocalStorage
     cage: Cage
     pages: PageMemory = field(default_factory=PageMemory)
+    registrar: Registrar = field(default_factory=Registrar)
     unconvertible: Unconvertible = field(default_factory=Unconvertible)
 
     @classmethod

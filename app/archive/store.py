@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from app.archive.archive import Archive
 from app.catalog.entry import Entry, read_entry
 from app.catalog.files import holders, is_managed
-from app.catalog.register import Location, Outcome, register
+from app.catalog.register import Location, Outcome
 from app.errors import ArchiveError, DuplicateInstance, Gone
 from app.storage.interface import StagedFile, Staging
 
@@ -117,8 +117,7 @@ def _keep(archive: Archive, staging: Staging, fresh: Sequence[Received]) -> list
     keys = [entry.sha256.hex() for entry in entries]
     staging.keep({key: each.staged for key, each in reversed(list(zip(keys, fresh, strict=True)))})
     located = [(entry, Location(None, key)) for entry, key in zip(entries, keys, strict=True)]
-    with archive.catalog.write() as connection:
-        outcomes = register(connection, located)
+    outcomes = archive.registrar.register(archive.catalog, located)
     # Where another was faster, our file has no row: it stays unreleased, and is swept.
     staging.release(key for key, outcome in zip(keys, outcomes, strict=True) if outcome == Outcome.STORED)
     return outcomes

@@ -1,9 +1,11 @@
 """The engine: SQLite by default, PostgreSQL by setting the URL; sync, one transaction at a time to write."""
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import local
+from time import monotonic, sleep
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
@@ -16,6 +18,7 @@ from app.errors import CatalogUnavailable, SettingsError
 SCHEMA_REVISION = "0004"
 
 BUSY_TIMEOUT_MS = 5000
+TURN_POLL_S = 0.0005
 
 
 class Catalog:
@@ -118,8 +121,30 @@ def _configure_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401
 
 def _begin_sqlite(connection: Connection) -> None:
     # IMMEDIATE: a transaction that reads first and writes later would fail where another wrote in between.
-    if connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    if connection.get_execution_options().get("isolation_level") == "AUTOCOMMIT":
+        return
+    # SQLite itself would look whether the other has ended after 1, 2, 5, 10, up to 100 ms.
+    driver: Any = connection.connection.dbapi_connection
+    deadline = monotonic() + BUSY_TIMEOUT_MS / 1000
+    driver.execute("PRAGMA busy_timeout = 0")
+    try:
+        while not _has_begun(driver):
+            if monotonic() > deadline:
+                connection.exec_driver_sql("BEGIN IMMEDIATE")  # raises what callers expect
+                return
+            sleep(TURN_POLL_S)
+    finally:
+        driver.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+
+
+def _has_begun(driver: Any) -> bool:  # noqa: ANN401 a driver's own connection
+    try:
+        driver.execute("BEGIN IMMEDIATE")
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:
+            return False
+        raise CatalogUnavailable(f"The catalogue cannot be written now: {error}") from error
+    return True
 
 
 def _revision(connection: Connection) -> str | None:
