@@ -89,7 +89,9 @@ def _listen_beside(settings: Settings) -> Listeners | None:
         f"            echoscu -aec {settings.dimse_ae_title} {settings.host} {settings.dimse_port}",
         err=True,
     )
-    return Listeners(settings)
+    listeners = Listeners(settings)
+    listeners.wait_until_ready()
+    return listeners
 
 
 def _check_before_start(settings: Settings) -> None:

@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Mapping
 
 from app.archive.query import search_attributes, search_patients
+from app.catalog.attributes import level_of
 from app.dicom.json_model import Attribute
-from app.dicom.matching import Query, parse_match
+from app.dicom.matching import Level, Query, Semantics, parse_match
 from app.dicom.uids import IMPLICIT_VR_LITTLE_ENDIAN
 from app.dimse.association import Message
 from app.dimse.identifiers import UNIQUE_KEYS, Identifier, answer, read_identifier
@@ -16,6 +17,7 @@ from app.dimse.status import (
     NOT_AUTHORIZED,
     OUT_OF_RESOURCES,
     PENDING,
+    PENDING_UNSUPPORTED_KEYS,
     QUERY,
     SUCCESS,
     UNABLE_TO_PROCESS,
@@ -49,12 +51,13 @@ def find(session: Session, message: Message) -> None:
 def _answer_all(session: Session, message: Message, identifier: Identifier) -> bool:
     """Send the pending responses; return False if the caller cancelled."""
     implicit = message.context.transfer_syntax == IMPLICIT_VR_LITTLE_ENDIAN
+    status = PENDING_UNSUPPORTED_KEYS if _has_unsupported_keys(identifier) else PENDING
     for number, found in enumerate(_results(session, message, identifier)):
         if session.association.is_cancelled(message):
             return False
         session.association.respond(
             message,
-            PENDING,
+            status,
             identifier=answer(identifier, found, session.ae_title, implicit=implicit),
             later=number % _TOGETHER != 0,
         )
@@ -66,18 +69,25 @@ def _results(session: Session, message: Message, identifier: Identifier) -> Iter
     root, _ = QUERY_RETRIEVE[message.context.abstract_syntax]
     extended = session.association.agreement.extended.get(message.context.abstract_syntax, Extended())
     require_keys(identifier, root, relational=extended.relational)
-    query = query_of(identifier)
+    query = query_of(identifier, extended)
     if identifier.level == PATIENT_LEVEL:
         return search_patients(session.archive, query)
     return search_attributes(session.archive, query)
 
 
-def query_of(identifier: Identifier) -> Query:
+def _has_unsupported_keys(identifier: Identifier) -> bool:
+    """Whether a key is of a level below: it is returned empty, and nothing is matched with it (C.4.1.1.4)."""
+    level = LEVELS.get(identifier.level, Level.STUDY)
+    return any(text and level_of(path[:8]) > level for path, text in identifier.matching_keys())
+
+
+def query_of(identifier: Identifier, extended: Extended) -> Query:
     """Build the query of an identifier; raises InvalidQuery for a value that its VR does not allow."""
-    keys = list(identifier.keys())
+    keys = list(identifier.matching_keys())
+    semantics = Semantics(fuzzy=extended.fuzzy)
     return Query(
         level=LEVELS.get(identifier.level, LEVELS["STUDY"]),
-        matches=tuple((path, parse_match(path, text)) for path, text in keys if text.strip("* ")),
+        matches=tuple((path, parse_match(path, text, semantics)) for path, text in keys if text.strip("* ")),
         include=frozenset(path[:8] for path, _ in keys),
     )
 

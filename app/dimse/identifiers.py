@@ -54,7 +54,7 @@ class Identifier:
             str(term or "") for term in self.attributes.get(SPECIFIC_CHARACTER_SET, {}).get("Value", ())
         )
 
-    def keys(self) -> Iterator[tuple[str, str]]:
+    def matching_keys(self) -> Iterator[tuple[str, str]]:
         """Yield each key, or dotted path of keys, with its value as text; universal ones are empty."""
         for tag, attribute in self.attributes.items():
             if tag not in NOT_KEYS and not tag.endswith("0000"):

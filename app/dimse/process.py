@@ -8,6 +8,7 @@ import ssl
 import threading
 from multiprocessing.connection import Connection, wait
 from types import FrameType
+from typing import Any
 
 from app.archive.archive import Archive
 from app.archive.commitment import Commitments
@@ -19,6 +20,8 @@ from app.observability.associations import AssociationMetrics
 from app.observability.logging import configure_logging
 from app.settings import Settings
 from app.throttle.budget import open_budget
+
+START_S = 60.0
 
 logger = logging.getLogger("dermzoo.dimse")
 
@@ -82,8 +85,9 @@ def make_listener(settings: Settings) -> Listener:
     )
 
 
-def run_listener(settings: Settings, parent: Connection) -> None:
-    """Be one listener process, until SIGTERM or until the parent is gone."""
+def run_listener(chosen: dict[str, Any], parent: Connection) -> None:
+    """Be one listener process with these settings, until SIGTERM or until the parent is gone."""
+    settings = Settings(**chosen)
     configure_logging(settings.log_level)
     listener = make_listener(settings)
 
@@ -93,7 +97,10 @@ def run_listener(settings: Settings, parent: Connection) -> None:
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
     threading.Thread(target=_watch, args=(parent, listener.stopping), daemon=True).start()
-    listener.run(listening_socket(settings), tls_context(settings))
+    listening = listening_socket(settings)
+    listening.listen()
+    parent.send(True)
+    listener.run(listening, tls_context(settings))
     listener.commitments.close()
     listener.archive.close()
 
@@ -115,6 +122,16 @@ class Listeners:
         self._supervisor = threading.Thread(target=self._supervise, daemon=True)
         self._supervisor.start()
 
+    def wait_until_ready(self, seconds: float = START_S) -> None:
+        """Wait until each has listened; raises SettingsError when one does not."""
+        for _ in self._processes:
+            if not self._ours.poll(seconds):
+                self.close()
+                raise SettingsError(
+                    f"The DICOM listener did not start within {seconds:g} s: the log says why"
+                )
+            self._ours.recv()
+
     def close(self) -> None:
         """Stop them in good order."""
         self._closing.set()
@@ -126,7 +143,7 @@ class Listeners:
 
     def _start(self) -> multiprocessing.context.SpawnProcess:
         process = self._context.Process(
-            target=run_listener, args=(self._settings, self._theirs), name="dermzoo dimse"
+            target=run_listener, args=(self._settings.model_dump(), self._theirs), name="dermzoo dimse"
         )
         process.start()
         return process

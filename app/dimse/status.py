@@ -12,6 +12,7 @@ from app.errors import (
     InvalidQuery,
     NotConvertible,
     NotFound,
+    SearchTooBroad,
     StorageFailed,
     StorageFull,
     Unaddressable,
@@ -33,7 +34,6 @@ CANCEL = Status(0xFE00, "Terminated due to Cancel request")
 WARNING_SUBOPERATIONS = Status(0xB000, "Sub-operations complete, one or more failures")
 
 OUT_OF_RESOURCES = Status(0xA700, "Refused: out of resources")
-OUT_OF_RESOURCES_MATCHES = Status(0xA701, "Refused: out of resources, unable to calculate number of matches")
 OUT_OF_RESOURCES_SUBOPERATIONS = Status(0xA702, "Refused: out of resources, unable to perform sub-operations")
 DESTINATION_UNKNOWN = Status(0xA801, "Refused: Move Destination unknown")
 IDENTIFIER_MISMATCH = Status(0xA900, "Error: Identifier does not match SOP Class")
@@ -67,6 +67,7 @@ STORE = {
 # C-FIND, C-GET and C-MOVE (PS3.4 C.4): what keeps a request from being answered.
 QUERY = {
     InvalidQuery: IDENTIFIER_MISMATCH,
+    SearchTooBroad: OUT_OF_RESOURCES,
     Unreadable: UNABLE_TO_PROCESS,
     CatalogUnavailable: OUT_OF_RESOURCES,
     StorageFull: OUT_OF_RESOURCES,
