@@ -99,7 +99,7 @@ def run_listener(chosen: dict[str, Any], parent: Connection) -> None:
     threading.Thread(target=_watch, args=(parent, listener.stopping), daemon=True).start()
     listening = listening_socket(settings)
     listening.listen()
-    parent.send(True)
+    parent.send("listening")
     listener.run(listening, tls_context(settings))
     listener.commitments.close()
     listener.archive.close()
