@@ -6,6 +6,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from app.web.dicomweb import RESOURCES, URI_SERVICE, Resource
+from app.web.transactions import TRANSACTIONS
 
 _PROBLEM = {
     "description": "What is wrong and what to do",
@@ -32,6 +33,7 @@ def describe(app: FastAPI, prefix: str) -> None:
 
 def _operation(resource: Resource, method: str) -> dict[str, Any]:
     text = resource.endpoint.__doc__ or ""
+    transaction = TRANSACTIONS[resource.endpoint]
     operation: dict[str, Any] = {
         "tags": ["DICOMweb"],
         "summary": text.partition(".")[0],
@@ -40,10 +42,17 @@ def _operation(resource: Resource, method: str) -> dict[str, Any]:
         "parameters": [
             {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
             for name in resource.path_parameters
-        ],
+        ]
+        + [_query(name, is_required=True) for name in transaction.required]
+        + [_query(name, is_required=False) for name in transaction.parameters],
         "responses": {"200": {"description": "The resource"}, "4XX": _PROBLEM, "5XX": _PROBLEM},
     }
-    if method == "POST":
+    if transaction.takes:
         binary = {"schema": {"type": "string", "format": "binary"}}
-        operation["requestBody"] = {"required": True, "content": {"multipart/related": binary}}
+        content = {media_type.partition(";")[0]: binary for media_type in transaction.takes}
+        operation["requestBody"] = {"required": method == "POST", "content": content}
     return operation
+
+
+def _query(name: str, *, is_required: bool) -> dict[str, Any]:
+    return {"name": name, "in": "query", "required": is_required, "schema": {"type": "string"}}
