@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from time import monotonic
 from typing import Any
 
+import orjson
 from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
@@ -16,10 +17,13 @@ from app.catalog.question import Key, Question
 from app.catalog.statements import documents, matching_rows
 from app.dicom.document_matching import Test, document_test
 from app.dicom.encoding import is_private
-from app.dicom.matching import Empty, Level
+from app.dicom.matching import WILDCARD_VRS, Empty, Level, SingleValue
+from app.dicom.tags import value_representation
 from app.errors import SearchTooBroad
 
 MOST_CANDIDATES = 250_000  # more than can be compared in any time that a caller waits
+# What is matched is the very text that is stored.
+_AS_WRITTEN = WILDCARD_VRS - {"PN"}
 _STEPS = 20_000  # of SQLite's machine between looks at the clock: about a millisecond
 
 
@@ -118,8 +122,14 @@ def _row_test(asked: Question) -> Callable[[Any], bool]:
 
 def _needed(keys: list[Key]) -> tuple[bytes, ...]:
     """Return what stands in the text of every document that matches."""
-    return tuple(
-        b'"%b":' % path[:8].encode()
-        for path, match in keys
-        if not is_private(path) and ("." in path or not isinstance(match, Empty))
-    )
+    needed: list[bytes] = []
+    for path, match in keys:
+        if not is_private(path) and ("." in path or not isinstance(match, Empty)):
+            needed.append(b'"%b":' % path[:8].encode())
+        if (
+            isinstance(match, SingleValue)
+            and value_representation(path) in _AS_WRITTEN
+            and "\\" not in match.value
+        ):
+            needed.append(orjson.dumps(match.value))
+    return tuple(needed)

@@ -83,7 +83,7 @@ def _same_number(vr: str, value: Any, key: float) -> bool:  # noqa: ANN401 a JSO
 
 def _as_float32(number: float) -> float | None:
     try:
-        single: float = struct.unpack("f", struct.pack("f", number))[0]
+        single: float = struct.unpack("<f", struct.pack("<f", number))[0]
     except (OverflowError, struct.error):
         return None
     return single

@@ -34,6 +34,15 @@ QUESTIONS = (
     "/instances?Rows=64",
     "/studies?StudyTime=10-15",
     "/studies?PatientID=4MR*",
+    "/studies?PatientName=exampel&fuzzymatching=true",
+    "/studies?PatientName=*Exam*&fuzzymatching=true&limit=1",
+    "/studies?orderby=-StudyDate,PatientName",
+    "/series?orderby=SeriesDescription,-PatientID&limit=3&offset=1",
+    "/instances?orderby=-Rows&limit=2",
+    '/instances?AccessionNumber=""&emptyvaluematching=true',
+    "/instances?ImageType=PRIMARY,ORIGINAL&multiplevaluematching=true",
+    "/instances?BitsStored=8&limit=2",
+    "/instances?ImageType=ORIG*&Modality=XC",
 )
 
 
