@@ -11,11 +11,13 @@ from starlette.responses import Response
 
 from app.archive.commitment import Commitments, commitment_of, request_commitment
 from app.catalog.commitments import Assessed, Commitment, SopReference
-from app.errors import InvalidQuery
+from app.dicom.xml_reader import read_xml
+from app.errors import InvalidQuery, Unreadable
 from app.web.dependencies import UID, archive_of, require_scope, run_read
 from app.web.errors import RequestError
 from app.web.media_type import parse_media_type
-from app.web.negotiation import DICOM_JSON, require_json
+from app.web.model_answer import ModelForm, accepted_form, model_answer
+from app.web.negotiation import DICOM_JSON, DICOM_XML
 
 MOST_BODY_BYTES = 32 * 2**20
 PATIENCE_S = 2.0  # a request that is settled within is answered at once, others by the result check
@@ -30,35 +32,31 @@ _NAME = "The result of a request for storage commitment"
 async def request_storage_commitment(request: Request) -> Response:
     """Request storage commitment for instances: each file is read and compared first (13.4)."""
     principal = require_scope(request, "store")
-    require_json(request, name=_NAME)
+    form = accepted_form(request, name=_NAME, is_one=True)
     transaction_uid = _transaction_uid(request)
-    references = read_references(await _body(request))
     archive = archive_of(request)
+    references = read_references(await _module(request))
     by = f"token {principal.token_id}"
     await asyncio.to_thread(request_commitment, archive, transaction_uid, references, by)
     settled = asyncio.wrap_future(_commitments(request).settle(transaction_uid))
     await asyncio.wait([settled], timeout=PATIENCE_S)
     if settled.done():
         settled.result()  # what went wrong is told now
-    return _answer(await asyncio.to_thread(commitment_of, archive, transaction_uid))
+    return await _answer(request, form, await asyncio.to_thread(commitment_of, archive, transaction_uid))
 
 
 async def check_storage_commitment(request: Request) -> Response:
     """Retrieve the result of a request for storage commitment, 202 while there is none yet (13.5)."""
     require_scope(request, "store")
-    require_json(request, name=_NAME)
+    form = accepted_form(request, name=_NAME, is_one=True)
     found = await run_read(request, commitment_of, archive_of(request), _transaction_uid(request))
     if found.result is None:
         _commitments(request).settle(found.transaction_uid)  # a process that ended may have left it
-    return _answer(found)
+    return await _answer(request, form, found)
 
 
-def read_references(body: bytes) -> list[SopReference]:
-    """Read a Storage Commitment Request Module in DICOM JSON (Table J.1-1); raises InvalidQuery."""
-    try:
-        content: Any = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise InvalidQuery(f"The body is not JSON: {error}") from error
+def read_references(content: Any) -> list[SopReference]:  # noqa: ANN401 whatever a stranger sends
+    """Read a Storage Commitment Request Module, as DICOM JSON has it (Table J.1-1); raises InvalidQuery."""
     if isinstance(content, list) and len(content) == 1:
         content = content[0]  # as Annex F has it
     sequence = content.get(REFERENCED_SOP_SEQUENCE) if isinstance(content, dict) else None
@@ -81,7 +79,7 @@ def _uid(item: object, tag: str) -> str:
     return values[0]
 
 
-def _answer(found: Commitment) -> Response:
+async def _answer(request: Request, form: ModelForm, found: Commitment) -> Response:
     """13.4.3, 13.5.3: the result, or when to ask for it."""
     if found.result is None:
         return Response(
@@ -93,7 +91,10 @@ def _answer(found: Commitment) -> Response:
         items = [_item(each) for each in found.result if (each.failure_reason is not None) == failed]
         if items:
             answer[tag] = {"vr": "SQ", "Value": items}
-    return Response(orjson.dumps(answer), media_type=DICOM_JSON, headers={"Cache-Control": "no-store"})
+    body = orjson.dumps(answer)
+    if form != "json":
+        return await model_answer(request, form, [body])
+    return Response(body, media_type=DICOM_JSON, headers={"Cache-Control": "no-store"})
 
 
 def _item(assessed: Assessed) -> dict[str, dict[str, object]]:
@@ -117,14 +118,27 @@ def _transaction_uid(request: Request) -> str:
     return uid
 
 
-async def _body(request: Request) -> bytes:
+async def _module(request: Request) -> Any:  # noqa: ANN401 whatever a stranger sends
+    """Return the body, JSON or XML, as DICOM JSON has it."""
     media_type, _ = parse_media_type(request.headers.get("content-type", ""))
-    if media_type not in {DICOM_JSON, "application/json"}:
+    if media_type not in {DICOM_JSON, "application/json", DICOM_XML}:
         raise RequestError(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-            f"A request for storage commitment is sent as {DICOM_JSON}.",
+            f"A request for storage commitment is sent as {DICOM_JSON} or {DICOM_XML}.",
             {"Connection": "close"},
         )
+    body = await _body(request)
+    try:
+        if media_type == DICOM_XML:
+            return await asyncio.to_thread(archive_of(request).cage.run, read_xml, body)
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise InvalidQuery(f"The body is not JSON: {error}") from error
+    except Unreadable as error:
+        raise InvalidQuery(f"The body is not a Native DICOM Model: {error}") from error
+
+
+async def _body(request: Request) -> bytes:
     body = bytearray()
     async for chunk in request.stream():
         body += chunk

@@ -85,9 +85,11 @@ TRANSACTIONS: dict[Callable[[Request], Awaitable[Response]], Transaction] = {
         "Store instances", _NEGOTIATED, takes=(multipart(DICOM),), gives=(DICOM_JSON,)
     ),
     commitment.request_storage_commitment: Transaction(
-        "Request storage commitment", takes=(DICOM_JSON,), gives=(DICOM_JSON,)
+        "Request storage commitment", takes=(DICOM_JSON, DICOM_XML), gives=(DICOM_JSON, DICOM_XML)
     ),
-    commitment.check_storage_commitment: Transaction("Check storage commitment", gives=(DICOM_JSON,)),
+    commitment.check_storage_commitment: Transaction(
+        "Check storage commitment", gives=(DICOM_JSON, DICOM_XML)
+    ),
     changes.follow_changes: Transaction(
         "Follow changes (extension)",
         tuple(sorted(changes.PARAMETERS)),

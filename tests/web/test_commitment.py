@@ -9,6 +9,8 @@ from pydicom import Dataset
 
 from app.archive.commitment import Commitments
 from app.archive.index import index_folder
+from app.dicom.xml_model import xml_document
+from app.dicom.xml_reader import read_xml
 from tests.factories import VL_PHOTOGRAPHIC, instance_bytes, uid, write_instance
 from tests.web.door import Door, opened_door
 from tests.web.storing import answer
@@ -149,6 +151,19 @@ def test_bad_requests_are_named(door: Door, token: dict[str, str], body: bytes, 
     refused = request(door, "t7", body, token)
     assert refused.status_code == 400
     assert says in refused.json()["detail"]
+
+
+def test_the_same_in_xml(door: Door, token: dict[str, str]) -> None:
+    """13.4.1.4, 8.7.3: the Native DICOM Model both ways."""
+    body = xml_document(orjson.loads(module("a", "unknown")))
+    done = request(door, "t9", body, token | {"Accept": "application/dicom+xml"}, "application/dicom+xml")
+    assert done.status_code == 200, done.text
+    assert done.headers["content-type"].startswith("application/dicom+xml")
+    said = read_xml(done.content)
+    assert said["00081199"]["Value"][0]["00081155"]["Value"] == [uid("a")]
+    assert said["00081198"]["Value"][0]["00081197"]["Value"] == [0x0112]
+    refused = request(door, "t10", b"<NativeDicomModel", token, "application/dicom+xml")
+    assert refused.status_code == 400
 
 
 def test_forms(door: Door, token: dict[str, str]) -> None:
