@@ -57,24 +57,28 @@ def serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))
     try:
-        uvicorn.run(
-            "app.main:app_from_environment",
-            factory=True,
-            host=settings.host,
-            port=settings.port,
-            workers=settings.workers,
-            http=BoundedHttpProtocol,
-            loop="uvloop",
-            ws="none",
-            log_config=None,
-            access_log=False,
-            proxy_headers=False,  # throttle/clients.py reads them, and believes only its proxies
-            server_header=False,
-            timeout_graceful_shutdown=settings.shutdown_grace_s,
-        )
+        _serve_web(settings)
     finally:
         if listeners is not None:
             listeners.close()
+
+
+def _serve_web(settings: Settings) -> None:
+    uvicorn.run(
+        "app.main:app_from_environment",
+        factory=True,
+        host=settings.host,
+        port=settings.port,
+        workers=settings.workers,
+        http=BoundedHttpProtocol,
+        loop="uvloop",
+        ws="none",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,  # throttle/clients.py reads them, and believes only the proxies it is told of
+        server_header=False,
+        timeout_graceful_shutdown=settings.shutdown_grace_s,
+    )
 
 
 def _listen_beside(settings: Settings) -> Listeners | None:
