@@ -2,8 +2,10 @@
 
 import io
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pydicom
 import pytest
@@ -20,7 +22,8 @@ from pydicom.uid import (
 )
 
 from app.dicom.media_types import pixel_media_type
-from tests.factories import uid
+from tests.factories import make_instance, uid, write_instance
+from tests.servers import Server
 from tests.web.conftest import Archive
 from tests.web.multiparts import parts
 
@@ -188,6 +191,34 @@ def test_what_cannot_be_made_is_refused_with_what_can(
     answer = archive.get(f"{archive.held[name].path}/frames/1", accept)
     assert answer.status_code == 406
     assert says in answer.json()["detail"]
+
+
+def test_frames_need_a_multipart(archive: Archive) -> None:
+    """8.7.3 (checklist 9): a single part is for one item, and these are 25."""
+    held = archive.held["sm_image_jpegls_nobot"]
+    answer = archive.get(f"{held.path}/bulkdata/7FE00010", "image/jp2")
+    assert answer.status_code == 406
+    assert archive.get(f"{held.path}/frames/1,2", "image/jp2").status_code == 406
+    assert archive.get(f"{held.path}/frames/2", "image/jp2").content.startswith(b"\xff\x4f\xff\x51")
+
+
+def test_what_is_too_large_to_be_decoded_goes_as_stored(
+    server_factory: Callable[..., Server], tmp_path: Path
+) -> None:
+    """8.7.3.5.2 (checklist 6): 463 MiB would be decoded; whoever insists is told so."""
+    large = make_instance("large", jpeg=True, frames=2)
+    large.Rows = large.Columns = 9000
+    path = write_instance(tmp_path / "files" / "large.dcm", large)
+    server = server_factory(throttle="off")
+    server.run("index", path.parent)
+    url = f"{server.dicomweb_url}/studies/{uid('study')}/series/{uid('series')}/instances/{uid('large')}"
+    answer = httpx.get(url, headers={"Accept": "application/dicom"})
+    assert answer.content == path.read_bytes()
+    assert answer.headers["content-type"] == f"application/dicom; transfer-syntax={JPEGBaseline8Bit}"
+    insisted = f"application/dicom; transfer-syntax={ExplicitVRLittleEndian}"
+    answer = httpx.get(url, headers={"Accept": insisted})
+    assert answer.status_code == 406
+    assert "463 MiB; 256 MiB are allowed" in answer.json()["detail"]
 
 
 def test_signed_samples_in_jpeg_xl_are_refused_when_they_are_seen(archive: Archive) -> None:
