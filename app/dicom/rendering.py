@@ -23,15 +23,22 @@ from app.dicom.image_pixel import ImagePixel, read_image_pixel
 from app.dicom.overlays import Overlay, embedded_overlays, overlays
 from app.dicom.palette import has_supplemental_palette, palette_colours, supplemental_colours
 from app.dicom.pixels import decoded_frame
-from app.dicom.rendering_options import CARRY_A_PROFILE, GIF, JPEG, Rendering, Viewport, Window
+from app.dicom.rendering_options import (
+    CARRY_A_PROFILE,
+    GIF,
+    JPEG,
+    MOST_ANIMATED_FRAMES,
+    MOST_ANIMATED_PIXELS,
+    Rendering,
+    Viewport,
+    Window,
+)
 from app.dicom.scaling import fitted
 from app.errors import NotConvertible
 
 JPEG_BASELINE = "1.2.840.10008.1.2.4.50"
 _THUMBNAIL_QUALITY = 80
 _MOST_DECODED_PIXELS = 2**27  # of all frames of an animation, before they are scaled
-_MOST_ANIMATED_PIXELS = 2**25  # and after
-_MOST_ANIMATED_FRAMES = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,13 +145,13 @@ def _animation(file: DicomFile, header: Dataset, numbers: Sequence[int], renderi
     pixels = image.rows * image.columns
     viewport = rendering.viewport or Viewport(image.columns, image.rows)
     if (
-        len(numbers) > _MOST_ANIMATED_FRAMES
+        len(numbers) > MOST_ANIMATED_FRAMES
         or len(numbers) * pixels > _MOST_DECODED_PIXELS
-        or len(numbers) * min(pixels, viewport.width * viewport.height) > _MOST_ANIMATED_PIXELS
+        or len(numbers) * min(pixels, viewport.width * viewport.height) > MOST_ANIMATED_PIXELS
     ):
         raise NotConvertible(
-            f"{len(numbers)} frames are too much for one {GIF}: {_MOST_ANIMATED_FRAMES} frames and "
-            f"{_MOST_ANIMATED_PIXELS} pixels in all are the most. Ask for some of them, or for a viewport."
+            f"{len(numbers)} frames are too much for one {GIF}: {MOST_ANIMATED_FRAMES} frames and "
+            f"{MOST_ANIMATED_PIXELS} pixels in all are the most. Ask for some of them, or for a viewport."
         )
     pictures = [
         _finished(file, header, number, rendering)[0].convert("P", palette=Image.Palette.ADAPTIVE)

@@ -13,6 +13,10 @@ WEBP = "image/webp"
 PICTURE_TYPES = (JPEG, PNG, GIF, JPEG_2000, WEBP)
 CARRY_A_PROFILE = frozenset({JPEG, PNG, JPEG_2000, WEBP})
 
+# Of one animated GIF.
+MOST_ANIMATED_FRAMES = 1000
+MOST_ANIMATED_PIXELS = 2**25
+
 Function = Literal["linear", "linear-exact", "sigmoid"]
 Annotation = Literal["patient", "technique"]
 IccProfile = Literal["no", "yes", "srgb", "adobergb", "rommrgb"]

@@ -2,7 +2,7 @@
 
 from pydicom.uid import UID
 
-from app.archive.thumbnails import THUMBNAIL_SIZE
+from app.archive.thumbnails import MOST_THUMBNAIL_SIZE, THUMBNAIL_SIZE
 from app.catalog.attributes import ATTRIBUTES, Attribute
 from app.dicom.image_pixel import PIXEL_BUDGET_BYTES
 from app.dicom.matching import NUMBER_VRS, RANGE_VRS, WILDCARD_VRS
@@ -19,10 +19,13 @@ from app.dicom.media_types import (
     unsuited_pixels,
 )
 from app.dicom.part10 import INFLATED, INFLATION
+from app.dicom.rendering_options import MOST_ANIMATED_FRAMES, MOST_ANIMATED_PIXELS
+from app.dicom.scaling import MOST_PIXELS as MOST_SCALED_PIXELS
 from app.dicom.uids import DEFLATED
 from app.settings import Settings
 from app.web import cors, multipart_reader, protocol
 from app.web.errors import STATUS
+from app.web.rendered_limits import MOST_ITEMS, MOST_MADE_PIXELS
 from app.web.rendered_parameters import MOST_PIXELS
 from app.web.store_answer import FAILURE_REASON
 from tools.docs.tables import code, sentence, table
@@ -158,6 +161,14 @@ def bounds_table() -> str:
             ("decoded pixels of one conversion", f"{PIXEL_BUDGET_BYTES >> 20} MiB (406)"),
             ("a deflated data set", f"{INFLATED >> 20} MiB, and {INFLATION} times its size"),
             ("side of a viewport", f"{MOST_PIXELS} pixels (400)"),
+            ("pixels of a scaled picture", f"{MOST_SCALED_PIXELS} (400)"),
+            ("items of one rendered study or series", f"{MOST_ITEMS} (413)"),
+            (
+                "pixels to decode for them",
+                f"{MOST_MADE_PIXELS}, JPEGs sent as stored aside (413)",
+            ),
+            ("an animated GIF", f"{MOST_ANIMATED_FRAMES} frames, {MOST_ANIMATED_PIXELS} pixels in all (406)"),
+            ("side of a thumbnail", f"{MOST_THUMBNAIL_SIZE} pixels; a larger viewport is taken for this"),
             ("thumbnail, where no viewport is named", f"{THUMBNAIL_SIZE} x {THUMBNAIL_SIZE} pixels"),
         ),
     )
