@@ -82,7 +82,7 @@ class Settings(BaseSettings):
         1000, ge=1, description="The most results of one search, and the number without `limit`."
     )
     search_work_s: float = Field(
-        2.0, gt=0, description="How long a search may work that no index answers; then 413."
+        2.0, gt=0, description="Seconds of work for a search that no index answers; then 413."
     )
     empty_search_status: Annotated[Literal[200, 204], BeforeValidator(int)] = Field(
         200, description="The answer to a search that finds nothing: 200 with `[]`, or 204 without a body."
