@@ -12,7 +12,7 @@ import numpy as np
 
 from app.dicom.decoding import Samples
 from app.dicom.image_pixel import ImagePixel
-from app.dicom.media_types import ENCODABLE, JPEG_BASELINE, unsuited_pixels
+from app.dicom.media_types import JPEG_BASELINE, unsuited_pixels
 from app.errors import NotConvertible
 
 BASELINE_QUALITY = 90
@@ -155,4 +155,3 @@ ENCODERS: dict[str, Callable[[Samples, ImagePixel], bytes]] = {
     )
     for suffix in suffixes
 }
-assert ENCODERS.keys() < ENCODABLE

@@ -22,7 +22,7 @@ from app.dicom.pixel_encoding import ENCODERS, encode_frame
 from app.dicom.scan import scan
 from app.dicom.transcoding import transcode, transcode_frames
 from app.errors import NotConvertible
-from tests.dicom.pixel_tasks import stored
+from tests.dicom.pixel_tasks import peak_memory_bytes, stored
 from tests.dicom.test_golden_pixels import DCMTK, JPEG_2000, SPECIMENS, as_pillow_has_it
 from tests.factories import instance_bytes, make_instance, make_pixels
 
@@ -210,20 +210,14 @@ def test_native_pixels_are_copied_whatever_their_length(tmp_path: Path) -> None:
     source = stored(tmp_path / "in.dcm")
     try:
         cage.run(transcode, stored(SPECIMENS / "valid/CT_small.dcm"), ImplicitVRLittleEndian, "/dev/null")
-        before = cage.run(data_bytes)
+        before = cage.run(peak_memory_bytes)
         cage.run(transcode, source, ImplicitVRLittleEndian, str(tmp_path / "out"))
-        assert cage.run(data_bytes) < before + 16 * 2**20
+        assert cage.run(peak_memory_bytes) < before + 16 * 2**20
     finally:
         cage.close()
     made = dcmread(tmp_path / "out")
     assert made.PixelData == instance.PixelData
     assert made[0x7FE10010].value == "AFTER THE PIXELS"
-
-
-def data_bytes() -> int:
-    """The most memory this process ever had."""
-    status = Path("/proc/self/status").read_text()
-    return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM"))
 
 
 def test_frames_alone_are_those_of_the_instance(cage: Cage, tmp_path: Path) -> None:
