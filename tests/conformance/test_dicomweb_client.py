@@ -94,6 +94,13 @@ def test_retrieves_bulk_data(client: DICOMwebClient, uids: tuple[str, str, str])
     assert np.array_equal(np.asarray(picture(pixel_data)), np.asarray(picture(ORIGINAL.read_bytes())))
 
 
+def test_retrieves_a_range_of_bulk_data(client: DICOMwebClient, uids: tuple[str, str, str]) -> None:
+    """PS3.18 10.4.1.1.5 (checklist 38)."""
+    uri = client.retrieve_instance_metadata(*uids)["7FE00010"]["BulkDataURI"]
+    [whole] = client.retrieve_bulkdata(uri)
+    assert client.retrieve_bulkdata(uri, byte_range=(1000, 1999)) == [whole[1000:2000]]
+
+
 def test_retrieves_an_instance_as_stored(client: DICOMwebClient, uids: tuple[str, str, str]) -> None:
     instance = client.retrieve_instance(*uids)
     assert instance.file_meta.TransferSyntaxUID == JPEGBaseline8Bit
