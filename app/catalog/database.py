@@ -7,6 +7,7 @@ from pathlib import Path
 from threading import local
 from time import monotonic, sleep
 from typing import Any
+from weakref import WeakSet
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import DBAPIError, OperationalError
@@ -29,6 +30,7 @@ class Catalog:
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self.engine = _create_engine(url, is_sqlite=self.is_sqlite)
         self._reading = local()
+        self._readers: WeakSet[Connection] = WeakSet()  # of all threads that still live
         dbapi: Any = self.engine.dialect.loaded_dbapi
         self._driver_errors: tuple[type[Exception], ...] = (dbapi.OperationalError, dbapi.InterfaceError)
 
@@ -43,6 +45,7 @@ class Catalog:
             if connection is None or connection.closed:
                 connection = self.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
                 self._reading.connection = connection
+                self._readers.add(connection)
             try:
                 yield connection
             except OperationalError:
@@ -87,9 +90,8 @@ class Catalog:
         return self.url.render_as_string(hide_password=True)
 
     def close(self) -> None:
-        """Close this thread's connection and the pool."""
-        connection: Connection | None = getattr(self._reading, "connection", None)
-        if connection is not None:
+        """Close every thread's connection and the pool; nobody reads any more."""
+        for connection in list(self._readers):
             connection.close()
         self.engine.dispose()
 
