@@ -23,7 +23,8 @@ _SPIFF = b"\xff\xe8"  # the APP8 marker (T.87 H.5)
 def encode_frame(samples: Samples, image: ImagePixel, transfer_syntax_uid: str) -> bytes:
     """Encode what decode_frame() returned; NotConvertible when the transfer syntax cannot hold it."""
     require_encodable(image, transfer_syntax_uid)
-    return ENCODERS[transfer_syntax_uid](np.ascontiguousarray(samples), image)
+    # A copy: numpy calls one row or column contiguous whatever its strides, and the encoders do not.
+    return ENCODERS[transfer_syntax_uid](samples.copy(), image)
 
 
 def require_encodable(image: ImagePixel, transfer_syntax_uid: str) -> None:
@@ -61,7 +62,7 @@ def _run_length(samples: Samples, image: ImagePixel) -> bytes:
     for sample in range(image.samples_per_pixel):
         for significance in range(size):
             plane = octets[:, :, (sample + 1) * size - 1 - significance]
-            segment = imagecodecs.packbits_encode(np.ascontiguousarray(plane))  # row by row (G.3.1)
+            segment = imagecodecs.packbits_encode(plane.copy())  # row by row (G.3.1)
             segments.append(segment + b"\0" * (len(segment) % 2))
     offsets = [64]
     for segment in segments[:-1]:

@@ -232,6 +232,16 @@ def test_frames_alone_are_those_of_the_instance(cage: Cage, tmp_path: Path) -> N
         assert whole[0].startswith(octets[lengths[0] :])
 
 
+@pytest.mark.parametrize("syntax", LOSSLESS)
+@pytest.mark.parametrize("shape", [(1, 1, 3), (7, 1, 3), (1, 7, 3)])
+def test_one_row_or_column_of_another_array(shape: tuple[int, int, int], syntax: str) -> None:
+    """Of planes put together, say: such a view has strides that numpy does not mind."""
+    samples = np.arange(np.prod(shape), dtype=np.uint8).reshape(3, *shape[:2]).transpose(1, 2, 0)
+    rows, columns, _ = shape
+    image = ImagePixel(syntax, rows, columns, 3, "RGB", 8, 8, 7, False, False, False, 1)  # noqa: FBT003
+    assert np.array_equal(decode_frame(encode_frame(samples, image, syntax), image), samples)
+
+
 @settings(max_examples=60, deadline=None)
 @given(data=st.data(), syntax=st.sampled_from(LOSSLESS))
 def test_any_samples_survive(data: st.DataObject, syntax: str) -> None:
