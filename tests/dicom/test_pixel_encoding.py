@@ -238,7 +238,7 @@ def test_one_row_or_column_of_another_array(shape: tuple[int, int, int], syntax:
     """Of planes put together, say: such a view has strides that numpy does not mind."""
     samples = np.arange(np.prod(shape), dtype=np.uint8).reshape(3, *shape[:2]).transpose(1, 2, 0)
     rows, columns, _ = shape
-    image = ImagePixel(syntax, rows, columns, 3, "RGB", 8, 8, 7, False, False, False, 1)  # noqa: FBT003
+    image = ImagePixel(syntax, rows, columns, 3, "RGB", 8, 8, 7, False, False, False, 1)
     assert np.array_equal(decode_frame(encode_frame(samples, image, syntax), image), samples)
 
 
