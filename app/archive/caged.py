@@ -54,6 +54,6 @@ def render_presented(
 
 def report_text(file: DicomFile, media_type: str) -> bytes:
     """Return a structured report as text; see dicom/report_text.py."""
-    from app.dicom import report_text as reports  # noqa: PLC0415 see above
+    from app.dicom.report_text import report_text as text_of  # noqa: PLC0415 see above
 
-    return reports.report_text(file, media_type)
+    return text_of(file, media_type)

@@ -207,3 +207,13 @@ def test_a_scaled_picture_fits_and_touches_its_viewport(size, viewport, corner, 
     assert scaled.width <= viewport[0]
     assert scaled.height <= viewport[1]
     assert scaled.width == viewport[0] or scaled.height == viewport[1]
+
+
+def test_a_photograph_decoded_small_is_the_one_decoded_whole():
+    """PS3.18 8.3.5.1.3 (checklist 47): how it is scaled shows neither in its size nor in its colours."""
+    path = SPECIMENS / "derived/derm_vl_photo_12mp.dcm"
+    for viewport in (Viewport(333, 333), Viewport(3000, 100)):
+        small = shown(path, media_type=PNG, viewport=viewport)
+        whole = fitted(shown(path, media_type=PNG, quality=None), viewport)
+        assert small.size == whole.size
+        assert np.abs(np.asarray(small).astype(int) - np.asarray(whole)).mean() < 2
