@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from app.dicom.matching import Fuzzy, Range, SingleValue, Wildcard
@@ -14,6 +14,8 @@ few = st.text(alphabet="ab\n.[*", max_size=12)
 
 
 @given(pattern=st.text(alphabet="ab*?.[", max_size=10), text=few)
+@example(pattern="a*a", text="a")
+@example(pattern="ab*ba", text="aba")
 def test_wild_cards_are_what_the_slow_regular_expression_says(pattern: str, text: str) -> None:
     """PS3.4 C.2.2.2.4 (checklist 24)."""
     slow = "".join({"*": ".*", "?": "."}.get(character, re.escape(character)) for character in pattern)
