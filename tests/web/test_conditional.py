@@ -59,7 +59,7 @@ def test_what_is_of_an_instance_is_sent_once(
     assert tag.startswith('"')
     assert whole.headers["content-location"].startswith(f"{archive.server.dicomweb_url}{photo_path}")
     assert "Accept" in whole.headers["vary"]
-    assert whole.headers["cache-control"] == "public, max-age=86400"
+    assert whole.headers["cache-control"] == "public, max-age=3600"
     assert ask(archive, path, accept).content == whole.content, "a strong tag means the same bytes"
     later = formatdate(parsedate_to_datetime(modified).timestamp() + 60, usegmt=True)
     earlier = formatdate(parsedate_to_datetime(modified).timestamp() - 60, usegmt=True)
