@@ -11,11 +11,11 @@ from starlette.responses import Response
 
 from app.archive.commitment import Commitments, commitment_of, request_commitment
 from app.catalog.commitments import Assessed, Commitment, SopReference
+from app.dicom.media_type import parse_media_type
 from app.dicom.xml_reader import read_xml
 from app.errors import InvalidQuery, Unreadable
 from app.web.dependencies import UID, archive_of, require_scope, run_read
 from app.web.errors import RequestError
-from app.web.media_type import parse_media_type
 from app.web.model_answer import ModelForm, accepted_form, model_answer
 from app.web.negotiation import DICOM_JSON, DICOM_XML
 

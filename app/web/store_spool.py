@@ -14,10 +14,10 @@ import aiofiles.os  # type: ignore[import-untyped]
 
 from app.archive.archive import Archive
 from app.archive.store import Received, Result, read_staged, store_received, taking_in
+from app.dicom.media_type import parse_media_type
+from app.dicom.multipart_reader import Event, PartBegins, PartData
 from app.errors import ArchiveError, StorageFailed, StorageFull, Unreadable
 from app.storage.interface import StagedFile, Staging
-from app.web.media_type import parse_media_type
-from app.web.multipart_reader import Event, PartBegins, PartData
 
 T = TypeVar("T")
 

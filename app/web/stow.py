@@ -8,11 +8,11 @@ from starlette.responses import Response
 
 from app.archive.store import Received
 from app.catalog.holdings import Reference
+from app.dicom.media_type import parse_media_type
+from app.dicom.multipart_reader import MultipartReader
 from app.errors import ArchiveError
 from app.web.dependencies import archive_of, reference_of, require_scope, service_root
 from app.web.errors import STATUS, RequestError, archive_error, request_error
-from app.web.media_type import parse_media_type
-from app.web.multipart_reader import MultipartReader
 from app.web.negotiation import MULTIPART, require_json
 from app.web.store_answer import OtherStudy, store_answer
 from app.web.store_spool import Spool

@@ -4,6 +4,7 @@ from pydicom.uid import UID
 
 from app.archive.thumbnails import MOST_THUMBNAIL_SIZE, THUMBNAIL_SIZE
 from app.catalog.attributes import ATTRIBUTES, Attribute
+from app.dicom import multipart_reader
 from app.dicom.image_pixel import PIXEL_BUDGET_BYTES
 from app.dicom.matching import NUMBER_VRS, RANGE_VRS, WILDCARD_VRS
 from app.dicom.media_types import (
@@ -23,7 +24,7 @@ from app.dicom.rendering_options import MOST_ANIMATED_FRAMES, MOST_ANIMATED_PIXE
 from app.dicom.scaling import MOST_PIXELS as MOST_SCALED_PIXELS
 from app.dicom.uids import DEFLATED
 from app.settings import Settings
-from app.web import cors, multipart_reader, protocol
+from app.web import cors, protocol
 from app.web.errors import STATUS
 from app.web.rendered_limits import MOST_ITEMS, MOST_MADE_PIXELS
 from app.web.rendered_parameters import MOST_PIXELS

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.web.multipart_reader import (
+from app.dicom.multipart_reader import (
     BOUNDARY_CHARACTERS,
     HEADER_BYTES,
     PADDING_BYTES,

@@ -73,12 +73,13 @@ _Step = tuple[list[Event], int, bool]
 class MultipartReader:
     """Reads one body; feed() it in order, then finish()."""
 
-    def __init__(self, boundary: str) -> None:
+    def __init__(self, boundary: str, most_parts: int = PARTS) -> None:
         if not _BOUNDARY.fullmatch(boundary):
             raise MalformedMultipart(
                 f"A boundary is 1 to {BOUNDARY_CHARACTERS} printable ASCII characters, the last not a space."
             )
         self._boundary = boundary
+        self._most_parts = most_parts
         self._delimiter = b"\r\n--" + boundary.encode()
         self._state = _State.PREAMBLE
         self._rest = (
@@ -147,8 +148,8 @@ class MultipartReader:
             self._state = _State.EPILOGUE
             return
         self._parts += 1
-        if self._parts > PARTS:
-            raise MalformedMultipart(f"The body has more than {PARTS} parts.")
+        if self._parts > self._most_parts:
+            raise MalformedMultipart(f"The body has more than {self._most_parts} parts.")
         self._state = _State.HEADER
 
     def _content(self, data: bytes, start: int, end: int) -> list[Event]:
