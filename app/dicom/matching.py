@@ -69,10 +69,14 @@ class Wildcard:
 
 @dataclass(frozen=True)
 class Range:
-    """C.2.2.2.5: both ends are inclusive; an empty end is open."""
+    """C.2.2.2.5: both ends are inclusive; an empty end is open.
+
+    One of a date `joins` the one of its time: both are a range of moments then.
+    """
 
     start: str
     end: str
+    joins: bool = True
 
 
 @dataclass(frozen=True)
@@ -105,6 +109,7 @@ class Semantics:
     fuzzy: bool = False
     empty_values: bool = False
     multiple_values: bool = False
+    combined_times: bool = True  # always over HTTP; in C-FIND where negotiated
 
 
 LITERAL = Semantics()
@@ -153,7 +158,7 @@ def parse_match(tag: str, text: str, semantics: Semantics = LITERAL) -> Match:
             raise InvalidQuery(f"The value of {keyword(tag)} holds a NUL character")
         return UIDList(uids) if uids else Universal()
     if vr in RANGE_VRS:
-        return _parse_range(tag, vr, text.strip())
+        return _parse_range(tag, vr, text.strip(), joins=semantics.combined_times)
     if vr == "SQ":
         raise InvalidQuery(
             f"{keyword(tag)} is a sequence: name an attribute inside it, as in {keyword(tag)}.X=…"
@@ -196,7 +201,7 @@ def _every(tag: str, values: tuple[str, ...]) -> Every:
     return Every(values)
 
 
-def _parse_range(tag: str, vr: str, text: str) -> Match:
+def _parse_range(tag: str, vr: str, text: str, *, joins: bool) -> Match:
     if vr == "DT":
         text = text.replace(" ", "+")  # the sign of a time zone, which is a space in a query string
     # A DT may hold the sign of its time zone: a hyphen divides only where a value may end (C.2.2.2.5).
@@ -210,7 +215,7 @@ def _parse_range(tag: str, vr: str, text: str) -> Match:
             raise InvalidQuery(f"{keyword(tag)}={text}: {value!r} is not a {vr} of the form {form}")
     if hyphen and not (start or end):
         raise InvalidQuery(f"{keyword(tag)}={text}: a range needs at least one end")
-    return Range(start, end) if hyphen else SingleValue(start)
+    return Range(start, end, joins) if hyphen else SingleValue(start)
 
 
 def _require_number(tag: str, vr: str, text: str) -> None:
@@ -242,6 +247,7 @@ def moment_pairs(matches: Mapping[str, Match]) -> list[tuple[str, str, Range, Ra
         (tag, twin, dates, times)
         for tag, dates in matches.items()
         if isinstance(dates, Range)
+        and dates.joins
         and (twin := time_of(tag)) in matches
         and isinstance(times := matches[twin], Range)
     ]

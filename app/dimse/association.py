@@ -113,8 +113,10 @@ class Association:
                 return size
 
     def receive_identifier(self, message: Message) -> bytes:
-        """Return a data set that is short; raises ProtocolError for one that is not."""
+        """Return a data set, empty if there is none; raises ProtocolError for one that is long."""
         parts = bytearray()
+        if not message.has_data_set:
+            return b""
 
         def keep(data: memoryview) -> None:
             parts.extend(data)

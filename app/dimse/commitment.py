@@ -28,8 +28,8 @@ from app.dimse.status import (
     NO_SUCH_ACTION,
     NO_SUCH_INSTANCE,
     NOT_AUTHORIZED,
-    OUT_OF_RESOURCES,
     PROCESSING_FAILURE,
+    RESOURCE_LIMITATION,
     SUCCESS,
     Status,
     status_of,
@@ -49,7 +49,7 @@ logger = logging.getLogger("dermzoo.dimse")
 def request(session: Session, message: Message) -> None:
     """Take a request, answer it, and report when every file has been read."""
     association = session.association
-    data = association.receive_identifier(message) if message.has_data_set else b""
+    data = association.receive_identifier(message)
     status, comment = _refusal(session, message)
     if status == SUCCESS:
         try:
@@ -79,7 +79,7 @@ def _refusal(session: Session, message: Message) -> tuple[Status, str]:
     if number_of(message.command, Element.ACTION_TYPE_ID) != REQUEST:
         return NO_SUCH_ACTION, "Action Type ID is not 1"
     if refusal := session.toll.refusal():
-        return OUT_OF_RESOURCES, comment_on(refusal)
+        return RESOURCE_LIMITATION, comment_on(refusal)
     return SUCCESS, ""
 
 

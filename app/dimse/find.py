@@ -84,7 +84,7 @@ def _has_unsupported_keys(identifier: Identifier) -> bool:
 def query_of(identifier: Identifier, extended: Extended) -> Query:
     """Build the query of an identifier; raises InvalidQuery for a value that its VR does not allow."""
     keys = list(identifier.matching_keys())
-    semantics = Semantics(fuzzy=extended.fuzzy)
+    semantics = Semantics(fuzzy=extended.fuzzy, combined_times=extended.combined_time)
     return Query(
         level=LEVELS.get(identifier.level, LEVELS["STUDY"]),
         matches=tuple((path, parse_match(path, text, semantics)) for path, text in keys if text.strip("* ")),

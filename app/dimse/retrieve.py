@@ -14,9 +14,8 @@ from app.dimse.status import (
     DESTINATION_UNKNOWN,
     NOT_AUTHORIZED,
     OUT_OF_RESOURCES,
-    OUT_OF_RESOURCES_SUBOPERATIONS,
     PROCESSING_FAILURE,
-    QUERY,
+    RETRIEVE,
     UNABLE_TO_PROCESS,
     Status,
     status_of,
@@ -46,6 +45,7 @@ def get(session: Session, message: Message) -> None:
             session.archive, association, selected, number, response_to=note_cancel
         ),
         lambda: any(cancelled) or association.is_cancelled(message),
+        together=True,
     )
 
 
@@ -67,13 +67,8 @@ def move(session: Session, message: Message) -> None:
     try:
         _move_to(session, message, peer, selection)
     except Unreachable as error:
-        progress = Progress(0, failed=[str(one.reference.sop_instance_uid) for one in selection])
-        session.association.respond(
-            message,
-            OUT_OF_RESOURCES_SUBOPERATIONS,
-            comment=str(error),
-            more=progress.counts(with_remaining=False),
-        )
+        failed = [str(one.reference.sop_instance_uid) for one in selection]
+        finish(session, message, Progress(0, failed=failed), str(error))
 
 
 def _move_to(session: Session, message: Message, peer: Peer, selection: list[Selected]) -> None:
@@ -83,12 +78,15 @@ def _move_to(session: Session, message: Message, peer: Peer, selection: list[Sel
         Element.MOVE_ORIGINATOR_MESSAGE_ID: message.message_id,
     }
     with request_association(peer, session.ae_title, proposals, pay=session.toll.pay) as remote:
+        gone: list[AssociationEnded] = []
 
         def deliver(selected: Selected, number: int) -> Status:
+            if gone:  # the one that was under way has failed, and so does each that follows
+                return PROCESSING_FAILURE
             try:
                 return store_remotely(session.archive, remote, selected, number, more=originator)
-            except AssociationEnded:
-                # The destination is gone: this one failed, and so does each that follows.
+            except AssociationEnded as error:
+                gone.append(error)
                 return PROCESSING_FAILURE
 
         send_selected(session, message, selection, deliver, lambda: session.association.is_cancelled(message))
@@ -103,7 +101,7 @@ def _selection(session: Session, message: Message, service: str) -> list[Selecte
         try:
             return select(session.archive, _identifier(session, message, data))
         except ArchiveError as error:
-            refused = status_of(error, QUERY, UNABLE_TO_PROCESS), str(error)
+            refused = status_of(error, RETRIEVE, UNABLE_TO_PROCESS), str(error)
     association.respond(message, refused[0], comment=refused[1])
     return None
 

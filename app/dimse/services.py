@@ -6,12 +6,18 @@ from app.dimse import commitment
 from app.dimse.association import Message
 from app.dimse.commands import RESPONSE, Kind
 from app.dimse.echo import echo
+from app.dimse.errors import ProtocolError
 from app.dimse.find import find
+from app.dimse.pdu import UNEXPECTED
 from app.dimse.retrieve import get, move
 from app.dimse.session import Session
 from app.dimse.sop_classes import QUERY_RETRIEVE, STORAGE_COMMITMENT, VERIFICATION, Service
 from app.dimse.status import SOP_CLASS_NOT_SUPPORTED, UNRECOGNIZED_OPERATION
 from app.dimse.store import store
+
+SERVED = frozenset(
+    {Kind.C_ECHO_RQ, Kind.C_STORE_RQ, Kind.C_FIND_RQ, Kind.C_GET_RQ, Kind.C_MOVE_RQ, Kind.N_ACTION_RQ}
+)
 
 Handler = Callable[[Session, Message], None]
 
@@ -40,8 +46,10 @@ def serve_message(session: Session, message: Message) -> None:
     if message.kind == Kind.N_EVENT_REPORT_RQ | RESPONSE:
         commitment.reported(session, message)
         return
+    if message.kind & RESPONSE:
+        raise ProtocolError("a response to nothing that was asked", UNEXPECTED)
     expected, handle = handler_for(message.context.abstract_syntax)
-    is_known = message.kind in Kind._value2member_map_ and not message.kind & RESPONSE
+    is_known = message.kind in SERVED
     session.counts[Kind(message.kind).name.removesuffix("_RQ") if is_known else "unknown"] += 1
     if message.kind == expected and message.context.peer_asks:
         handle(session, message)

@@ -31,11 +31,9 @@ from app.dimse.status import (
     PENDING,
     PROCESSING_FAILURE,
     SOP_CLASS_NOT_SUPPORTED,
-    SUBOPERATION,
     SUCCESS,
     WARNING_SUBOPERATIONS,
     Status,
-    status_of,
 )
 from app.errors import ArchiveError, InvalidQuery
 from app.storage.interface import StoredFile
@@ -128,8 +126,13 @@ def send_selected(
     selection: Sequence[Selected],
     deliver: Callable[[Selected, int], Status],
     is_cancelled: Callable[[], bool],
-) -> Progress:
-    """Send each instance and tell the caller after each; answer the request when all are through."""
+    *,
+    together: bool = False,
+) -> None:
+    """Send each instance and tell the caller after each; answer the request when all are through.
+
+    `together`: instances go out on the same association, so that one and what is told before it are one send.
+    """
     progress = Progress(len(selection))
     for number, selected in enumerate(selection):
         if is_cancelled():
@@ -139,13 +142,12 @@ def send_selected(
         session.counts["sent" if status == SUCCESS else "not sent"] += 1
         if progress.remaining:
             session.association.respond(
-                message, PENDING, more=progress.counts(with_remaining=True), later=True
+                message, PENDING, more=progress.counts(with_remaining=True), later=together
             )
     finish(session, message, progress)
-    return progress
 
 
-def finish(session: Session, message: Message, progress: Progress) -> None:
+def finish(session: Session, message: Message, progress: Progress, comment: str = "") -> None:
     """Send the last response, with the list of what failed if anything did."""
     identifier = None
     if progress.failed:
@@ -155,6 +157,7 @@ def finish(session: Session, message: Message, progress: Progress) -> None:
     session.association.respond(
         message,
         progress.status() if is_whole else CANCEL,
+        comment=comment,
         more=progress.counts(with_remaining=not is_whole),
         identifier=identifier,
     )
@@ -184,8 +187,8 @@ def store_remotely(
         held = retrieve_instance(archive, selected.reference)
         syntax = chosen_syntax(held, contexts)
         file, start = open_data_set(archive, held, syntax)
-    except ArchiveError as error:
-        return status_of(error, SUBOPERATION, PROCESSING_FAILURE)
+    except ArchiveError:
+        return PROCESSING_FAILURE
     with file:
         command = {**_request(selected, message_id), **(more or {})}
         association.send(contexts[syntax].context_id, command, _pieces(file, start))

@@ -3,7 +3,7 @@
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,10 +13,14 @@ from app.archive.archive import Archive
 from app.archive.commitment import Commitments
 from app.catalog.database import Catalog
 from app.catalog.migrate import migrate
+from app.dimse.association import Association, Message
+from app.dimse.commands import Kind
 from app.dimse.listener import Listener
 from app.dimse.peers import Peer, Peers
 from app.dimse.process import listening_socket, tls_context
+from app.dimse.services import SERVED
 from app.dimse.slots import Slots
+from app.dimse.status import STATUSES, Status
 from app.observability.associations import AssociationMetrics
 from app.settings import Settings
 from app.throttle.budget import Budget
@@ -57,9 +61,9 @@ class Listening:
 Start = Callable[..., Listening]
 
 
-@pytest.fixture
-def start_listener(tmp_path: Path) -> Iterator[Start]:
-    """start_listener(peers=[…], may=…, budget=…, dimse_associations=4) starts one on an empty archive."""
+@contextmanager
+def listeners(folder: Path) -> Iterator[Start]:
+    """Yield what starts listeners on an empty archive below a folder; all are stopped at the end."""
     with ExitStack() as running:
 
         def start(
@@ -71,7 +75,7 @@ def start_listener(tmp_path: Path) -> Iterator[Start]:
             **chosen: object,
         ) -> Listening:
             settings = Settings(
-                data_dir=tmp_path / "data", dimse_port=free_port(), shutdown_grace_s=2, **chosen
+                data_dir=folder / "data", dimse_port=free_port(), shutdown_grace_s=2, **chosen
             )
             settings.data_dir.mkdir(exist_ok=True)
             with closing(Catalog(settings.catalog_url)) as catalog:
@@ -95,10 +99,17 @@ def start_listener(tmp_path: Path) -> Iterator[Start]:
             thread.start()
             running.callback(thread.join)
             running.callback(listener.stopping.set)
-            folder = tmp_path / "programs"
-            folder.mkdir(exist_ok=True)
-            return Listening(listener, settings.dimse_port, folder)
+            programs = folder / "programs"
+            programs.mkdir(exist_ok=True)
+            return Listening(listener, settings.dimse_port, programs)
 
+        yield start
+
+
+@pytest.fixture
+def start_listener(tmp_path: Path) -> Iterator[Start]:
+    """start_listener(peers=[…], may=…, budget=…, dimse_associations=4) starts one on an empty archive."""
+    with listeners(tmp_path) as start:
         yield start
 
 
@@ -106,3 +117,24 @@ def start_listener(tmp_path: Path) -> Iterator[Start]:
 def listening(start_listener: Start) -> Listening:
     """A listener on which everybody may do everything."""
     return start_listener()
+
+
+def service_of(kind: int) -> str:
+    """The name in the table of statuses of a request."""
+    name = Kind(kind).name.removesuffix("_RQ").replace("_", "-") if kind in SERVED else ""
+    return name or "any other"
+
+
+@pytest.fixture(autouse=True)
+def answered(monkeypatch: pytest.MonkeyPatch) -> Iterator[set[tuple[str, int]]]:
+    """The services and statuses of what listeners of this process answer: each stands in the table."""
+    found: set[tuple[str, int]] = set()
+    respond = Association.respond
+
+    def noting(self: Association, message: Message, status: Status, **more: object) -> None:
+        found.add((service_of(message.kind), status.code))
+        respond(self, message, status, **more)
+
+    monkeypatch.setattr(Association, "respond", noting)
+    yield found
+    assert found <= {(service, status.code) for service, rows in STATUSES.items() for status, _ in rows}

@@ -11,7 +11,10 @@ from pynetdicom.pdu_primitives import (
 )
 from pynetdicom.presentation import build_context
 
+from app.dimse.commands import NO_DATA_SET, RESPONSE, Element, Kind, decode_command, encode_command
+
 VERIFICATION = "1.2.840.10008.1.1"
+PENDING = {0xFF00, 0xFF01}
 
 
 def association_request(*abstract_syntaxes, called="DERMZOO", extra=(), transfer_syntaxes=None):
@@ -32,11 +35,24 @@ def association_request(*abstract_syntaxes, called="DERMZOO", extra=(), transfer
     return A_ASSOCIATE_RQ(request).encode()
 
 
+def store_response(request, status):
+    """The command set that answers a C-STORE."""
+    return {
+        Element.COMMAND_FIELD: Kind.C_STORE_RQ | RESPONSE,
+        Element.MESSAGE_ID_BEING_RESPONDED_TO: request[Element.MESSAGE_ID],
+        Element.STATUS: status,
+        Element.AFFECTED_SOP_CLASS_UID: request[Element.AFFECTED_SOP_CLASS_UID],
+        Element.AFFECTED_SOP_INSTANCE_UID: request[Element.AFFECTED_SOP_INSTANCE_UID],
+    }
+
+
 class RawPeer:
     """A connected socket; used in a `with` statement."""
 
     def __init__(self, port, timeout_s=20):
         self.socket = socket.create_connection(("127.0.0.1", port), timeout_s)
+        self._fragments = []
+        self.stored_in = 0  # the presentation context of the last message
 
     def __enter__(self):
         return self
@@ -65,6 +81,48 @@ class RawPeer:
         control = (1 if command else 0) | (2 if last else 0)
         fragment = struct.pack(">IBB", len(content) + 2, context_id, control) + content
         self.send(struct.pack(">BxI", 4, len(fragment)) + fragment)
+
+    def ask(self, context_id, elements, data_set=None):
+        """Send a request, its command set and its data set."""
+        self.data(context_id, encode_command(elements, has_data_set=data_set is not None))
+        if data_set is not None:
+            self.data(context_id, data_set, command=False)
+
+    def message(self):
+        """The next message: its command set and the bytes of its data set, None if it has none."""
+        command = decode_command(self._stream(is_command=True))
+        has_data_set = command[Element.COMMAND_DATA_SET_TYPE] != NO_DATA_SET
+        return command, self._stream(is_command=False) if has_data_set else None
+
+    def answers(self, store=lambda _: 0):
+        """The messages up to the last response; `store` says what a C-STORE request is answered with."""
+        found = []
+        while True:
+            command, data_set = self.message()
+            if command[Element.COMMAND_FIELD] == Kind.C_STORE_RQ:
+                self.ask(self.stored_in, store_response(command, store(command)))
+                continue
+            found.append((command, data_set))
+            if command[Element.STATUS] not in PENDING:
+                return found
+
+    def _stream(self, *, is_command):
+        """All the fragments of a command set or data set."""
+        whole = b""
+        while True:
+            if not self._fragments:
+                kind, body = self.read()
+                assert kind == 4, f"a PDU of type {kind}: {body!r}"
+                while body:
+                    length, context_id, control = struct.unpack_from(">IBB", body)
+                    self._fragments.append((context_id, control, body[6 : length + 4]))
+                    body = body[length + 4 :]
+            context_id, control, data = self._fragments.pop(0)
+            assert bool(control & 1) == is_command
+            self.stored_in = context_id
+            whole += data
+            if control & 2:
+                return whole
 
     def _exactly(self, size):
         received = b""
