@@ -7,6 +7,8 @@
     │   └── Gone                it was held, and is withdrawn
     ├── Unreadable              the bytes are not DICOM that we can understand
     ├── Unaddressable           DICOM, but its UIDs cannot name it
+    ├── UnsupportedTransferSyntax  the pixels are compressed in a way that cannot be kept
+    ├── UnsupportedSopClass     the SOP Class is not one whose instances are stored
     ├── DuplicateInstance       the SOP Instance UID is taken by other bytes
     ├── DuplicateTransaction    the Transaction UID names another request already
     ├── NotImportable           an image or its metadata lacks what publishing it needs
@@ -48,6 +50,14 @@ class Unreadable(ArchiveError):
 
 class Unaddressable(ArchiveError):
     """DICOM, but without the valid UIDs that would name it."""
+
+
+class UnsupportedTransferSyntax(ArchiveError):
+    """The pixels are compressed in a way that cannot be kept, or has no transfer syntax."""
+
+
+class UnsupportedSopClass(ArchiveError):
+    """The SOP Class is not one whose instances are stored."""
 
 
 class DuplicateInstance(ArchiveError):

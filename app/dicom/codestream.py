@@ -35,6 +35,7 @@ class Claims:
     samples: int
     bits: int
     colour_space: str | None = None  # RGB or YCBCR, when a JPEG stream says it itself
+    process: int = 0  # the marker of a JPEG stream's frame header, SOF0 to SOF15
 
 
 def read_jpeg_claims(data: bytes) -> Claims:
@@ -57,7 +58,7 @@ def read_jpeg_claims(data: bytes) -> Claims:
         content = data[position + 4 : position + 2 + length]
         if marker in _START_OF_FRAME and len(content) >= 6:
             bits, rows, columns, samples = struct.unpack_from(">BHHB", content)
-            return Claims(rows, columns, samples, bits, colour_space)
+            return Claims(rows, columns, samples, bits, colour_space, marker)
         if marker == _APP14 and content[:5] == b"Adobe" and len(content) >= 12:
             colour_space = "YCBCR" if content[11] else "RGB"
         elif marker == _APP0 and content[:5] == b"JFIF\0" and colour_space is None:

@@ -1,9 +1,12 @@
-"""Attributes of the DICOM JSON Model written as a data set, little endian (PS3.5 chapter 7): the way back."""
+"""Attributes of the DICOM JSON Model written as a data set, little endian (PS3.5 chapter 7): the way back.
+
+Bulk values stay where they are: a data set is a list of pieces, bytes or the place of some.
+"""
 
 import re
 import struct
 from base64 import b64decode
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pydicom.charset import encode_string
@@ -12,12 +15,14 @@ from pydicom.valuerep import format_number_as_ds
 from app.dicom.character_sets import codec_of
 from app.dicom.encoding import SPECIFIC_CHARACTER_SET
 from app.dicom.json_model import BINARY_VRS, LONG_VRS, NUMBER_VRS, Attribute
+from app.dicom.parts import Elsewhere, Piece
 from app.errors import NotConvertible
 
 UTF_8 = ("ISO_IR 192",)
 ASCII: tuple[str, ...] = ()
 
 _WITH_CHARACTER_SETS = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})  # PS3.5 6.1.2.2
+_LONGEST = 0xFFFFFFFE
 _LONGEST_SHORT = 0xFFFE  # a longer value of a VR with a 16 bit length is written as UN (PS3.5 6.2.2)
 _LONGEST_DS = 16
 _ITEM = struct.pack("<HH", 0xFFFE, 0xE000)
@@ -25,6 +30,9 @@ _ESCAPES = re.compile(rb"\x1b[$()-]{1,2}[@-~]")
 _LEAVES_ASCII = re.compile(rb"\x1b(\$[@B]|\$\(D|\([IJ])")  # code elements that take the place of ASCII in G0
 _ASCII_ESCAPE = b"\x1b(B"
 _NAME_GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
+
+
+Locate = Callable[[str], Elsewhere]
 
 
 def write_data_set(
@@ -35,9 +43,32 @@ def write_data_set(
     Specific Character Set (0008,0005) is the caller's to give. Raises NotConvertible for a value that its VR
     or the character sets cannot hold, and for bulk data that is elsewhere.
     """
+
+    def locate(_: str) -> Elsewhere:
+        raise NotConvertible("it is bulk data, which is not here")
+
+    pieces = data_set_pieces(attributes, explicit=explicit, character_sets=character_sets, locate=locate)
+    return b"".join(piece for piece in pieces if isinstance(piece, bytes))
+
+
+def data_set_pieces(
+    attributes: Mapping[str, Attribute],
+    *,
+    explicit: bool,
+    character_sets: Sequence[str] = UTF_8,
+    locate: Locate,
+) -> list[Piece]:
+    """Return the data set as write_data_set() does, with values by reference where `locate` says they are.
+
+    `locate` gets a BulkDataURI and raises NotConvertible for one that it does not know.
+    """
     codecs = [codec_of(term, lambda _: None) for term in character_sets] or ["ascii"]
-    writer = _Writer(codecs, explicit=explicit)
-    return writer.data_set(attributes)
+    return _Writer(codecs, locate, explicit=explicit).data_set(attributes)
+
+
+def length_of(pieces: Sequence[Piece]) -> int:
+    """Return how many bytes pieces are together."""
+    return sum(len(piece) if isinstance(piece, bytes) else piece.length for piece in pieces)
 
 
 def character_sets_for(attributes: Mapping[str, Attribute], wanted: Sequence[str]) -> tuple[str, ...]:
@@ -76,35 +107,50 @@ def _texts(attributes: Mapping[str, Attribute]) -> list[str]:
 
 
 class _Writer:
-    def __init__(self, codecs: list[str], *, explicit: bool) -> None:
+    def __init__(self, codecs: list[str], locate: Locate, *, explicit: bool) -> None:
         self._codecs = codecs
+        self._locate = locate
         self._explicit = explicit
 
-    def data_set(self, attributes: Mapping[str, Attribute]) -> bytes:
-        return b"".join(self._element(tag, attributes[tag]) for tag in sorted(attributes))
+    def data_set(self, attributes: Mapping[str, Attribute]) -> list[Piece]:
+        return [piece for tag in sorted(attributes) for piece in self._element(tag, attributes[tag])]
 
-    def _element(self, tag: str, attribute: Attribute) -> bytes:
+    def _element(self, tag: str, attribute: Attribute) -> list[Piece]:
         vr = attribute["vr"]
         try:
-            value = self._value(tag, vr, attribute)
+            value = self._content(tag, vr, attribute)
         except (struct.error, ValueError, TypeError, AttributeError) as error:
             raise NotConvertible(f"({tag[:4]},{tag[4:]}) holds what {vr} cannot: {error}") from None
+        length = length_of(value)
+        if length > _LONGEST:
+            raise NotConvertible(f"({tag[:4]},{tag[4:]}) has {length} bytes, more than a value can")
+        return [self._header(tag, vr, length), *value]
+
+    def _header(self, tag: str, vr: str, length: int) -> bytes:
         number = struct.pack("<HH", int(tag[:4], 16), int(tag[4:], 16))
         if not self._explicit:
-            return number + struct.pack("<I", len(value)) + value
-        if vr in LONG_VRS or len(value) > _LONGEST_SHORT:
+            return number + struct.pack("<I", length)
+        if vr in LONG_VRS or length > _LONGEST_SHORT:
             vr = vr if vr in LONG_VRS else "UN"
-            return number + vr.encode() + b"\0\0" + struct.pack("<I", len(value)) + value
-        return number + vr.encode() + struct.pack("<H", len(value)) + value
+            return number + vr.encode() + b"\0\0" + struct.pack("<I", length)
+        return number + vr.encode() + struct.pack("<H", length)
+
+    def _content(self, tag: str, vr: str, attribute: Attribute) -> list[Piece]:
+        if vr == "SQ":
+            return [piece for item in attribute.get("Value") or () for piece in self._item(item or {})]
+        if "BulkDataURI" not in attribute:
+            return [self._value(tag, vr, attribute)]
+        try:
+            place = self._locate(attribute["BulkDataURI"])
+        except NotConvertible as error:
+            raise NotConvertible(f"({tag[:4]},{tag[4:]}): {error}") from None
+        padding = b" " if vr in _WITH_CHARACTER_SETS else b"\0"
+        return [place, padding] if place.length % 2 else [place]
 
     def _value(self, tag: str, vr: str, attribute: Attribute) -> bytes:
-        if "BulkDataURI" in attribute:
-            raise NotConvertible(f"({tag[:4]},{tag[4:]}) is bulk data, which is not here.")
         if vr in BINARY_VRS:
             return _even(b64decode(str(attribute.get("InlineBinary", "")), validate=True), b"\0")
         values = attribute.get("Value") or ()
-        if vr == "SQ":
-            return b"".join(self._item(item or {}) for item in values)
         if vr in NUMBER_VRS:
             read = float if vr in {"FL", "FD"} else int
             return struct.pack(f"<{len(values)}{NUMBER_VRS[vr]}", *(read(value) for value in values))
@@ -120,9 +166,9 @@ class _Writer:
             return _at_home(encode_string(text, self._codecs))
         return b"=".join(_at_home(encode_string(group, self._codecs)) for group in text.split("="))
 
-    def _item(self, attributes: Mapping[str, Attribute]) -> bytes:
+    def _item(self, attributes: Mapping[str, Attribute]) -> list[Piece]:
         content = self.data_set(attributes)
-        return _ITEM + struct.pack("<I", len(content)) + content
+        return [_ITEM + struct.pack("<I", length_of(content)), *content]
 
 
 def _text(vr: str, value: Any) -> str:  # noqa: ANN401 whatever JSON holds
