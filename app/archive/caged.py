@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from app.dicom.dicom_file import DicomFile
+from app.dicom.parts import BulkPart, Composed, Elsewhere, MetadataPart, Picture
 from app.dicom.rendering_options import Rendering
 
 
@@ -57,3 +58,19 @@ def report_text(file: DicomFile, media_type: str) -> bytes:
     from app.dicom.report_text import report_text as text_of  # noqa: PLC0415 see above
 
     return text_of(file, media_type)
+
+
+def read_picture(path: str, place: Elsewhere, media_type: str, target_path: str) -> Picture:
+    """Look into a picture that came as bulk data; see dicom/consumer_media.py."""
+    from app.dicom import consumer_media  # noqa: PLC0415 see above
+
+    return consumer_media.read_picture(path, place.offset, place.length, media_type, target_path)
+
+
+def compose(path: str, document: MetadataPart, parts: Sequence[BulkPart], target_path: str) -> list[Composed]:
+    """Compose files of metadata and bulk data; see dicom/composing.py."""
+    from app.dicom import composing  # noqa: PLC0415 see above
+
+    if document.is_json:
+        return composing.compose_json(path, document.place, parts, target_path)
+    return composing.compose_xml(path, document.place, document.charset, parts, target_path)

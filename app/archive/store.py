@@ -14,9 +14,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from app.archive.archive import Archive
+from app.archive.data_sets import holds_data_set
 from app.catalog.entry import Entry, read_entry
 from app.catalog.files import holders, is_managed
+from app.catalog.holdings import Reference
 from app.catalog.register import Location, Outcome
+from app.dicom.parts import Composed
 from app.errors import ArchiveError, DuplicateInstance, Gone
 from app.storage.interface import StagedFile, Staging
 
@@ -25,11 +28,15 @@ _COPY_BYTES = 2**20
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A staged file after it was read: its entry, and what was wrong if it is not to be kept."""
+    """A staged file after it was read: its entry, and what was wrong if it is not to be kept.
+
+    `composed` is how it was made of metadata and bulk data, if it was.
+    """
 
     staged: StagedFile
     entry: Entry | None = None
     error: ArchiveError | None = None
+    composed: Composed | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +46,7 @@ class Result:
     entry: Entry | None
     error: ArchiveError | None = None
     is_new: bool = False
+    composed: Composed | None = None
 
 
 @contextmanager
@@ -80,7 +88,8 @@ def read_staged(archive: Archive, staging: Staging, staged: StagedFile) -> Recei
 def store_received(archive: Archive, staging: Staging, received: Sequence[Received]) -> list[Result]:
     """Keep what is new, in one transaction; return what became of each, in order.
 
-    The same bytes again are a success. Raises StorageFull, StorageFailed or CatalogUnavailable; then
+    The same bytes again are a success, and so is the same data set behind another File Meta Information: that
+    is the sender's (PS3.10 7.1). Raises StorageFull, StorageFailed or CatalogUnavailable; then
     nothing of it is kept.
     """
     uids = [each.entry.sop_instance_uid for each in received if each.entry and each.error is None]
@@ -95,12 +104,12 @@ def store_received(archive: Archive, staging: Staging, received: Sequence[Receiv
     results = []
     for each in received:
         if each.entry is None or each.error is not None:
-            results.append(Result(each.entry, each.error))
+            results.append(Result(each.entry, each.error, composed=each.composed))
         elif holder := held.get(each.entry.sop_instance_uid):
             outcome = Outcome.IDENTICAL if holder.sha256 == each.entry.sha256 else Outcome.CONFLICT
-            results.append(_result(each.entry, outcome))
+            results.append(_result(archive, each, each.entry, outcome))
         else:
-            results.append(_result(each.entry, next(outcomes)))
+            results.append(_result(archive, each, each.entry, next(outcomes)))
     return results
 
 
@@ -123,17 +132,21 @@ def _keep(archive: Archive, staging: Staging, fresh: Sequence[Received]) -> list
     return outcomes
 
 
-def _result(entry: Entry, outcome: Outcome) -> Result:
-    if outcome == Outcome.CONFLICT:
-        return Result(
-            entry,
-            DuplicateInstance(
-                f"SOP Instance UID {entry.sop_instance_uid} is held with other content; the first is kept."
-            ),
+def _result(archive: Archive, received: Received, entry: Entry, outcome: Outcome) -> Result:
+    error: ArchiveError | None = None
+    if outcome == Outcome.CONFLICT and not _is_held(archive, received, entry):
+        error = DuplicateInstance(
+            f"SOP Instance UID {entry.sop_instance_uid} is held with other content; the first is kept."
         )
     if outcome == Outcome.WITHDRAWN:
-        return Result(entry, Gone(f"The instance {entry.sop_instance_uid} was withdrawn from this archive."))
-    return Result(entry, is_new=outcome == Outcome.STORED)
+        error = Gone(f"The instance {entry.sop_instance_uid} was withdrawn from this archive.")
+    return Result(entry, error, is_new=outcome == Outcome.STORED, composed=received.composed)
+
+
+def _is_held(archive: Archive, received: Received, entry: Entry) -> bool:
+    reference = Reference(entry.study_instance_uid, entry.series_instance_uid, entry.sop_instance_uid)
+    syntax, start = entry.instance["transfer_syntax_uid"], entry.instance["data_set"]
+    return holds_data_set(archive, reference, syntax, received.staged.path, start)
 
 
 def _normalised(staging: Staging, staged: StagedFile, entry: Entry) -> StagedFile:

@@ -5,7 +5,8 @@ are the ranges that, one after the other, make each file.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import BinaryIO
@@ -44,7 +45,8 @@ def compose_json(path: str, place: Elsewhere, parts: Sequence[BulkPart], target:
 
     `place` is the range of the file that holds it, `target` the file to whose end headers are written.
     """
-    return [_composed(one, path, parts, target) for one in read_json(_read(path, place))]
+    bulk = _Bulk(parts)
+    return [_composed(one, path, bulk, target) for one in read_json(_read(path, place))]
 
 
 def compose_xml(
@@ -55,7 +57,7 @@ def compose_xml(
         attributes = read_data_set(read_xml(_read(path, place), encoding))
     except Unreadable as error:
         return [Composed(error=error.with_traceback(None))]
-    return [_composed(attributes, path, parts, target)]
+    return [_composed(attributes, path, _Bulk(parts), target)]
 
 
 def _read(path: str, place: Elsewhere) -> bytes:
@@ -64,19 +66,39 @@ def _read(path: str, place: Elsewhere) -> bytes:
         return file.read(place.length)
 
 
-def _composed(
-    attributes: dict[str, Attribute] | Unreadable, path: str, parts: Sequence[BulkPart], target: str
-) -> Composed:
+class _Bulk:
+    """The parts with bulk data by what names them, frames by the URI of all of them and their number."""
+
+    def __init__(self, parts: Sequence[BulkPart]) -> None:
+        self.parts = {part.location: part for part in parts}
+        self.frames: dict[str, dict[int, BulkPart]] = {}
+        for part in parts:
+            if match := _FRAME.fullmatch(part.location):
+                self.frames.setdefault(match[1], {})[int(match[2])] = part
+
+    def named_by(self, attributes: Mapping[str, Attribute]) -> Iterator[str]:
+        """Yield the locations of the parts that a data set names."""
+        for attribute in attributes.values():
+            if uri := attribute.get("BulkDataURI"):
+                found = [self.parts[uri]] if uri in self.parts else self.frames.get(uri, {}).values()
+                yield from (part.location for part in found)
+            elif attribute["vr"] == "SQ":
+                for item in attribute.get("Value", ()):
+                    yield from self.named_by(item)
+
+
+def _composed(attributes: dict[str, Attribute] | Unreadable, path: str, bulk: _Bulk, target: str) -> Composed:
     if isinstance(attributes, Unreadable):
         return Composed(error=attributes)
+    used = tuple(bulk.named_by(attributes))
     reference = None
     try:
         reference = _reference(attributes)
-        return _Composition(attributes, reference, path, parts).written(target)
+        return replace(_Composition(attributes, reference, path, bulk).written(target), used=used)
     except NotConvertible as error:
-        return Composed(reference, error=Unreadable(str(error)))
+        return Composed(reference, used=used, error=Unreadable(str(error)))
     except ArchiveError as error:
-        return Composed(reference, error=error.with_traceback(None))
+        return Composed(reference, used=used, error=error.with_traceback(None))
 
 
 def _reference(attributes: Mapping[str, Attribute]) -> SopReference:
@@ -91,11 +113,7 @@ class _Composition:
     """One data set and the parts that it names."""
 
     def __init__(
-        self,
-        attributes: dict[str, Attribute],
-        reference: SopReference,
-        path: str,
-        parts: Sequence[BulkPart],
+        self, attributes: dict[str, Attribute], reference: SopReference, path: str, bulk: _Bulk
     ) -> None:
         meta = {tag: attributes.pop(tag) for tag in list(attributes) if tag.startswith(_FILE_META)}
         self._named_syntax = str(next(iter(meta.get("00020010", {}).get("Value", ())), ""))
@@ -103,8 +121,7 @@ class _Composition:
         self._attributes = attributes
         self._reference = reference
         self._path = path
-        self._parts = {part.location: part for part in parts}
-        self._used: dict[str, None] = {}
+        self._bulk = bulk
         self._replaced: dict[str, Attribute] = {}
 
     def written(self, target: str) -> Composed:
@@ -124,13 +141,12 @@ class _Composition:
         meta = PREAMBLE + file_meta(*self._reference, syntax)
         with Path(target).open("ab") as out:
             pieces = _ranges([meta, *before, *pixels, *after], out)
-        return Composed(self._reference, pieces, self._replaced, self._discarded, tuple(self._used))
+        return Composed(self._reference, pieces, self._replaced, self._discarded)
 
     def _part(self, uri: str) -> BulkPart:
-        part = self._parts.get(uri)
+        part = self._bulk.parts.get(uri)
         if part is None:
             raise Unreadable(f"the bulk data {uri[:200]} are named, but no part has this Content-Location")
-        self._used[uri] = None
         return part
 
     def _locate(self, uri: str) -> Elsewhere:
@@ -185,15 +201,12 @@ class _Composition:
 
     def _frames(self, uri: str) -> list[BulkPart]:
         """Return the part of the pixels, or those of their frames: its URI with /frames/ and a number."""
-        if uri in self._parts:
+        numbered = self._bulk.frames.get(uri)
+        if uri in self._bulk.parts or numbered is None:
             return [self._part(uri)]
-        matches = (_FRAME.fullmatch(location) for location in self._parts)
-        numbers = {int(match[2]) for match in matches if match and match[1] == uri}
-        if not numbers:
-            self._part(uri)
-        if len(numbers) != max(numbers):
-            raise Unreadable(f"of {max(numbers)} frames of {uri[:200]}, {len(numbers)} have come")
-        return [self._part(f"{uri}/frames/{number}") for number in sorted(numbers)]
+        if len(numbered) != max(numbered):
+            raise Unreadable(f"of {max(numbered)} frames of {uri[:200]}, {len(numbered)} have come")
+        return [part for _, part in sorted(numbered.items())]
 
     def _syntax_of(self, part: BulkPart) -> str:
         """Return what the metadata name, else what the part's header does, else the default."""

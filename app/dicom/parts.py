@@ -55,6 +55,14 @@ class BulkPart:
         return self.media_type in _PICTURES
 
 
+class MetadataPart(NamedTuple):
+    """One document with metadata: an array of data sets as JSON, or one as XML in a charset it may name."""
+
+    place: Elsewhere
+    is_json: bool
+    charset: str | None = None
+
+
 class SopReference(NamedTuple):
     """The instance that a data set says it is."""
 

@@ -1,8 +1,6 @@
 """C-STORE (PS3.4 Annex B): from the wire to the file, undecoded; answered when it is durable."""
 
-from app.archive.data_sets import holds_data_set
-from app.archive.store import Received, read_staged, store_received, taking_in
-from app.catalog.holdings import Reference
+from app.archive.store import read_staged, store_received, taking_in
 from app.dicom.part10 import PREAMBLE, file_meta
 from app.dicom.uids import is_valid_uid
 from app.dimse.association import Message
@@ -22,7 +20,7 @@ from app.dimse.status import (
     status_of,
 )
 from app.dimse.toll import comment_on
-from app.errors import ArchiveError, DuplicateInstance
+from app.errors import ArchiveError
 from app.storage.interface import StagedFile, Staging
 
 Outcome = tuple[Status, str]
@@ -101,24 +99,6 @@ def _keep(session: Session, message: Message, staging: Staging, staged: StagedFi
         if entry.instance["sop_class_uid"] != message.context.abstract_syntax:
             return DATA_SET_MISMATCH, "The SOP Class UID is not that of the request"
     (result,) = store_received(session.archive, staging, [received])
-    if isinstance(result.error, DuplicateInstance) and _is_held(session, message, received):
-        return SUCCESS, ""
     if result.error is not None:
         raise result.error
     return SUCCESS, ""
-
-
-def _is_held(session: Session, message: Message, received: Received) -> bool:
-    """Whether the data set is held already, behind another File Meta Information."""
-    if received.entry is None:
-        return False
-    reference = Reference(
-        received.entry.study_instance_uid, received.entry.series_instance_uid, received.entry.sop_instance_uid
-    )
-    return holds_data_set(
-        session.archive,
-        reference,
-        message.context.transfer_syntax,
-        received.staged.path,
-        received.entry.instance["data_set"],
-    )
