@@ -286,4 +286,5 @@ def open_budget(settings: Settings) -> Budget:
     is_chosen = settings.throttle_file != type(settings).model_fields["throttle_file"].default
     if is_chosen and not settings.throttle_file.exists():
         raise SettingsError(f"DERMZOO_THROTTLE_FILE is {settings.throttle_file}, which does not exist")
-    return Budget(load_policy(settings.throttle_file), open_store(settings.budget_url))
+    processes = settings.workers + (settings.dimse_processes if settings.dimse else 0)
+    return Budget(load_policy(settings.throttle_file, processes), open_store(settings.budget_url))

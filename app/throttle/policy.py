@@ -3,6 +3,7 @@
 The file that ships says why each figure is what it is; a test keeps it equal to these defaults.
 """
 
+import logging
 import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
@@ -10,9 +11,12 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from app.errors import SettingsError
+from app.throttle.cost import Cost, affordable, worst_month_bytes
 
 RouteKind = Literal["search", "render", "store", "transcode"]
 ROUTE_KINDS: tuple[RouteKind, ...] = ("search", "render", "store", "transcode")
+
+logger = logging.getLogger("dermzoo.budget")
 
 Rate = Annotated[float, Field(gt=0, le=1e12, allow_inf_nan=False)]
 Burst = Annotated[float, Field(ge=1, le=1e14, allow_inf_nan=False)]
@@ -64,6 +68,13 @@ class Routes(_Section):
     transcode: Allowance = Allowance(per_second=10, burst=500)
 
 
+class RefusalText(_Section):
+    """What the operator has to say to those who want more: where to get it all at once."""
+
+    text: Annotated[str, Field(max_length=1000)] = ""
+    link: Annotated[str, Field(max_length=1000, pattern=r"^(https?://\S+)?$")] = ""
+
+
 class Policy(_Section):
     """All rates and bursts; the sections are those of the file."""
 
@@ -72,6 +83,8 @@ class Policy(_Section):
     token: PerToken = PerToken()
     hold: Holding = Holding()
     routes: Routes = Routes()
+    cost: Cost = Cost()
+    refusal: RefusalText = RefusalText()
 
     def route(self, kind: RouteKind) -> Allowance:
         """Return the allowance of a costly route."""
@@ -79,8 +92,10 @@ class Policy(_Section):
         return allowance
 
 
-def load_policy(path: Path) -> Policy:
+def load_policy(path: Path, processes: int = 1) -> Policy:
     """Read the policy file; a file that is not there means the defaults.
+
+    Where a sum of money is given and no shared bytes, so many processes share what the sum buys.
 
     Raises SettingsError naming the file and the key.
     """
@@ -91,8 +106,28 @@ def load_policy(path: Path) -> Policy:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise SettingsError(f"cannot read the rates in {path}: {error}") from error
     try:
-        return Policy.model_validate(content)
+        return _within_cost(Policy.model_validate(content), processes)
+    except SettingsError as error:
+        raise SettingsError(f"{path}: {error}") from error
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         raise SettingsError(f"{path}: {key}: {first['msg']} (found {first['input']!r})") from error
+
+
+def _within_cost(policy: Policy, processes: int) -> Policy:
+    """Return the policy with the shared bytes that its money buys; explicit ones win, and are warned of."""
+    cost, shared = policy.cost, policy.shared.bytes
+    if cost.per_month is None:
+        return policy
+    if "bytes" not in policy.shared.model_fields_set:
+        per_second, burst = affordable(cost, processes)
+        bought = Shared(bytes=Allowance(per_second=per_second, burst=burst))
+        return policy.model_copy(update={"shared": bought})
+    worst = cost.price(worst_month_bytes(shared.per_second, shared.burst, processes))
+    if worst > cost.per_month:
+        logger.warning(
+            "[shared] bytes may cost more than [cost] per_month; leave out [shared] bytes to keep to it",
+            extra={"facts": {"worst_month": round(worst, 2), "per_month": cost.per_month}},
+        )
+    return policy

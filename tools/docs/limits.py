@@ -4,6 +4,11 @@ from app.throttle.policy import Allowance, Policy
 from app.web.dicomweb import RESOURCES
 from tools.docs.tables import code, table
 
+MEANING = {
+    "cost": "what a month may cost; the shared bytes follow from it",
+    "refusal": "what a refusal says of bulk downloads",
+}
+
 
 def limits_table() -> str:
     """Return one row for each figure of config/throttle.toml."""
@@ -16,8 +21,14 @@ def limits_table() -> str:
                     (name, _amount(value.per_second, key), _amount(value.burst, key), _routes(section, key))
                 )
             else:
-                rows.append((name, f"{value:g}", "", ""))
+                rows.append((name, _value(value), "", MEANING.get(section, "")))
     return table(("in the file", "a second, or the value", "burst", "counts"), rows)
+
+
+def _value(value: float | str | None) -> str:
+    if value is None or value == "":
+        return "not set"
+    return value if isinstance(value, str) else f"{value:g}"
 
 
 def _routes(section: str, key: str) -> str:
