@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from bench.dimse import measure_dimse
 from bench.indexing import measure_indexing
 from bench.limiting import measure_limiting
 from bench.memory import measure_large, measure_memory
@@ -92,6 +93,7 @@ PARTS = {
     "limiting": limiting,
     "storing": storing,
     "indexing": measure_indexing,
+    "dimse": measure_dimse,
     "memory": memory,
     "profile": measure_profile,
 }

@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from bench.processes import Server, free_port
@@ -70,8 +71,8 @@ def dermzoo(folder: Path, workers: int, *, throttle: bool = True) -> Server:
     )
 
 
-def orthanc(folder: Path, *, syncs: bool = True) -> Server:
-    """Return an Orthanc whose files and SQLite index lie in `folder`."""
+def orthanc(folder: Path, *, syncs: bool = True, more: Mapping[str, object] | None = None) -> Server:
+    """Return an Orthanc whose files and SQLite index lie in `folder`; `more` settings win."""
     port = free_port()
     configuration = {
         "Name": "bench",
@@ -96,6 +97,7 @@ def orthanc(folder: Path, *, syncs: bool = True) -> Server:
             "StudiesMetadata": "Full",
             "SeriesMetadata": "Full",
         },
+        **(more or {}),
     }
     (folder / "storage").mkdir(parents=True, exist_ok=True)
     file = folder / "orthanc.json"

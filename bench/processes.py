@@ -27,7 +27,10 @@ def free_port() -> int:
 
 @dataclass
 class Server:
-    """One server under measurement; `ready` is a path that it answers, not with 5xx, once it serves."""
+    """One server under measurement.
+
+    `ready` is a path that it answers, not with 5xx, once it serves; of one without HTTP it is empty.
+    """
 
     name: str
     command: Sequence[str]
@@ -36,6 +39,8 @@ class Server:
     log: Path
     environment: Mapping[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
+    dicom_port: int = 0
+    ae_title: str = ""
 
     def start(self) -> Self:
         """Start it and wait until it answers."""
@@ -58,6 +63,9 @@ class Server:
             raise RuntimeError(f"{self.name} ended with {self.process.returncode}: see {self.log}")
         connection = HTTPConnection("127.0.0.1", self.port, timeout=5)
         try:
+            if not self.ready:
+                connection.connect()
+                return True
             connection.request("GET", self.ready)
             return connection.getresponse().status < 500
         except (OSError, HTTPException):

@@ -1,0 +1,166 @@
+"""Goals 15 to 19: the DICOM network beside Orthanc and dcmqrscp, asked by DCMTK's programs."""
+
+import os
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from random import Random
+from tempfile import TemporaryDirectory
+
+from bench import dicom_peers
+from bench.corpus import Made, fresh_copies
+from bench.dicom_client import Finding, first_answer_ms
+from bench.dicom_peers import CLIENT, SINK, TUNED
+from bench.load import Sample
+from bench.measure import Contender, compare
+from bench.processes import Server
+from bench.report import Report
+from bench.stage import Stage, post_files, running
+
+STUDIES = 400  # of the peers that are asked: dcmqrscp holds 500 at most
+RETRIEVED = 300  # instances of one round
+QUERIES = 100  # of one round
+STORED = {"tiny": 300, "real": 60}
+SHIPPED_STORED = 60  # with the stalls of an untuned sender on both sides
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A load: one run of a program of DCMTK, which is to move so many instances."""
+
+    command: Sequence[str]
+    after: Sequence[str]
+    instances: int
+    tuned: bool = True
+
+    def run(self, server: Server) -> Sample:
+        """Put the load on a server."""
+        name, *options = self.command
+        inherited = {name: value for name, value in os.environ.items() if name not in TUNED}
+        cpu_s = server.cpu_s()
+        started = time.perf_counter()
+        done = subprocess.run(
+            [
+                *(name, "-v", "-aet", CLIENT, "-aec", server.ae_title, *options),
+                *("127.0.0.1", str(server.dicom_port), *self.after),
+            ],
+            check=False,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            env=inherited | (TUNED if self.tuned else {}),
+        )
+        seconds = time.perf_counter() - started
+        cpu_s = server.cpu_s() - cpu_s
+        moved = _moved(done.stdout + done.stderr)
+        if not moved:
+            raise RuntimeError(f"{name} to {server.name}: {(done.stdout + done.stderr)[-2000:]}")
+        each_ms = seconds * 1e3 / self.instances
+        errors = abs(self.instances - moved)
+        return Sample(moved, seconds, 0.0, each_ms, each_ms, each_ms, cpu_s * 1e3 / self.instances, errors)
+
+
+def _moved(said: str) -> int:
+    """Count what a program tells of: each store, or the sub-operations at the end."""
+    stores = said.count("Received Store Response (Success)")
+    told = re.findall(r"(?:Number of )?Completed Sub-?operations *: *(\d+)", said, re.IGNORECASE)
+    return stores or max(map(int, told), default=0)
+
+
+def measure_dimse(stage: Stage, report: Report) -> None:
+    """Measure goals 15 to 19."""
+    folder = stage.folder / "dimse"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        with running(dicom_peers.sink(folder)) as sink:
+            _measure_stores(stage, report, folder, sink.dicom_port)
+            _measure_reads(stage, report, folder, sink.dicom_port)
+    finally:
+        shutil.rmtree(folder)
+
+
+def _measure_stores(stage: Stage, report: Report, folder: Path, sink: int) -> None:
+    own_server = dicom_peers.dermzoo(folder / "own", stage.workers, sink)
+    peer, shipped = (
+        dicom_peers.orthanc(folder / f"orthanc-{tuned}", sink, tuned=tuned) for tuned in (True, False)
+    )
+    with running(own_server) as own, running(peer), running(shipped), TemporaryDirectory(dir=folder) as files:
+        for measure, kind, beside, tuned in (
+            ("C-STORE 20 KB, shipped storescu / Orthanc as shipped", "tiny", shipped, False),
+            ("C-STORE 20 KB, tuned / Orthanc tuned", "tiny", peer, True),
+            ("C-STORE 1 MB, tuned / Orthanc tuned", "real", peer, True),
+        ):
+            template = Path((stage.tiny if kind == "tiny" else stage.real)[0].path)
+            loads = {
+                server.name: [
+                    _storing(template, Path(files), f"{measure} {number}", count, tuned=tuned)
+                    for number in range(stage.rounds)
+                ]
+                for server, count in (
+                    (own, STORED[kind]),
+                    (beside, STORED[kind] if tuned else SHIPPED_STORED),
+                )
+            }
+            pair = {one.name: Contender(one, loads[one.name].__getitem__) for one in (own, beside)}
+            report.compared(compare(measure, "per_second", pair, stage.rounds), own.name, beside.name)
+
+
+def _storing(template: Path, folder: Path, name: str, count: int, *, tuned: bool) -> Program:
+    """Write instances that are new to a server, the same for each, and return what stores them."""
+    target = folder / f"{name} {count}".replace("/", "-")
+    if not target.exists():
+        target.mkdir()
+        for number, content in enumerate(fresh_copies(template, count, Random(name))):
+            (target / f"{number}.dcm").write_bytes(content)
+    return Program(["storescu", "-R", "-xy", "+sd"], [str(target)], count, tuned)
+
+
+def _measure_reads(stage: Stage, report: Report, folder: Path, sink: int) -> None:
+    stage.make_archive()
+    files = _of_studies(stage.tiny, STUDIES)
+    with ExitStack() as stack:
+        own = stack.enter_context(running(dicom_peers.dermzoo(stage.archive_folder, stage.workers, sink)))
+        orthanc = stack.enter_context(running(dicom_peers.orthanc(folder / "orthanc", sink)))
+        post_files(orthanc, [made.path for made in files], 4)
+        dcmqrscp = stack.enter_context(dicom_peers.dcmqrscp(folder / "dcmqrscp", files))
+        asked = Random(1).sample(files, min(QUERIES, len(files)))
+        for level in ("STUDY", "SERIES", "IMAGE"):
+            load = Finding(level, [(one.study, one.series) for one in asked])
+            measure = f"C-FIND {level.lower()}"
+            for beside in (dcmqrscp, orthanc):
+                pair = {server.name: Contender(server, lambda _, load=load: load) for server in (own, beside)}
+                name = f"{measure} / {beside.name} tuned"
+                report.compared(compare(name, "p50_ms", pair, stage.rounds), own.name, beside.name)
+        _measure_retrieval(stage, report, files, own, orthanc)
+        for level in ("PATIENT", "STUDY"):
+            first = max(first_answer_ms(own, level) for _ in range(stage.rounds))
+            report.add(f"C-FIND, first answer of all at {level}", first, f"{first:.1f} ms")
+
+
+def _measure_retrieval(
+    stage: Stage, report: Report, files: Sequence[Made], own: Server, orthanc: Server
+) -> None:
+    some = files[:RETRIEVED]
+    studies = dict.fromkeys(one.study for one in some)
+    count = sum(one.study in studies for one in files)
+    keys = ["-S", "-k", "QueryRetrieveLevel=STUDY", "-k", "StudyInstanceUID=" + "\\".join(studies)]
+    for measure, command in (
+        ("C-GET 20 KB / Orthanc tuned", ["getscu", "--ignore", "+xy", *keys]),
+        ("C-MOVE 20 KB / Orthanc tuned", ["movescu", "-aem", SINK, *keys]),
+    ):
+        load = Program(command, [], count)
+        pair = {server.name: Contender(server, lambda _, load=load: load) for server in (own, orthanc)}
+        report.compared(compare(measure, "per_second", pair, stage.rounds), own.name, orthanc.name)
+
+
+def _of_studies(files: Sequence[Made], most: int) -> list[Made]:
+    """Return the instances of the first studies, whole."""
+    studies = set(islice(dict.fromkeys(one.study for one in files), most))
+    return [one for one in files if one.study in studies]
