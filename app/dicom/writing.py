@@ -29,6 +29,8 @@ _ITEM = struct.pack("<HH", 0xFFFE, 0xE000)
 _ESCAPES = re.compile(rb"\x1b[$()-]{1,2}[@-~]")
 _LEAVES_ASCII = re.compile(rb"\x1b(\$[@B]|\$\(D|\([IJ])")  # code elements that take the place of ASCII in G0
 _ASCII_ESCAPE = b"\x1b(B"
+# Before each of these the first character set is in force again (PS3.5 6.1.2.5.3).
+_PARTS, _NAME_PARTS = re.compile(r"([\\\t\n\f\r])"), re.compile(r"([\\^=\t\n\f\r])")
 _NAME_GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
 
 
@@ -162,9 +164,8 @@ class _Writer:
         return _even(text.encode() if text.isascii() else self._encoded(vr, text), b" ")
 
     def _encoded(self, vr: str, text: str) -> bytes:
-        if vr != "PN":
-            return _at_home(encode_string(text, self._codecs))
-        return b"=".join(_at_home(encode_string(group, self._codecs)) for group in text.split("="))
+        parts = (_NAME_PARTS if vr == "PN" else _PARTS).split(text)
+        return b"".join(_at_home(encode_string(part, self._codecs)) for part in parts)
 
     def _item(self, attributes: Mapping[str, Attribute]) -> list[Piece]:
         content = self.data_set(attributes)
@@ -181,7 +182,7 @@ def _text(vr: str, value: Any) -> str:  # noqa: ANN401 whatever JSON holds
 
 
 def _at_home(encoded: bytes) -> bytes:
-    """Return to the first character set before the value, or component group, ends (PS3.5 6.1.2.5.3)."""
+    """Return to the first character set at the end (PS3.5 6.1.2.5.3)."""
     escapes = _ESCAPES.findall(encoded)
     return encoded + _ASCII_ESCAPE if escapes and _LEAVES_ASCII.fullmatch(escapes[-1]) else encoded
 

@@ -6,6 +6,7 @@ from app.archive.query import search_attributes, search_patients
 from app.catalog.attributes import level_of
 from app.dicom.json_model import Attribute
 from app.dicom.matching import Level, Query, Semantics, parse_match
+from app.dicom.tags import value_representation
 from app.dicom.uids import IMPLICIT_VR_LITTLE_ENDIAN
 from app.dimse.association import Message
 from app.dimse.identifiers import UNIQUE_KEYS, Identifier, answer, read_identifier
@@ -83,13 +84,20 @@ def _has_unsupported_keys(identifier: Identifier) -> bool:
 
 def query_of(identifier: Identifier, extended: Extended) -> Query:
     """Build the query of an identifier; raises InvalidQuery for a value that its VR does not allow."""
-    keys = list(identifier.matching_keys())
+    keys = [(path, _literal(path, text, extended)) for path, text in identifier.matching_keys()]
     semantics = Semantics(fuzzy=extended.fuzzy, combined_times=extended.combined_time)
     return Query(
         level=LEVELS.get(identifier.level, LEVELS["STUDY"]),
         matches=tuple((path, parse_match(path, text, semantics)) for path, text in keys if text.strip("* ")),
         include=frozenset(path[:8] for path, _ in keys),
     )
+
+
+def _literal(path: str, text: str, extended: Extended) -> str:
+    """Return a name's first component group, which is what literal matching compares."""
+    if extended.fuzzy or "=" not in text or value_representation(path) != "PN":
+        return text
+    return next(filter(None, text.split("=")), "")
 
 
 def require_keys(identifier: Identifier, root: Root, *, relational: bool) -> None:

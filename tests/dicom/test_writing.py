@@ -113,6 +113,20 @@ def test_character_sets(text, wanted, used):
 
 
 @pytest.mark.parametrize(
+    ("vr", "value", "delimiter"),
+    [
+        ("PN", {"Alphabetic": "Yamada^Tarou", "Ideographic": "山田^太郎"}, b"^"),
+        ("LO", "山田\\太郎", b"\\"),
+        ("LT", "山田\r\n太郎", b"\r\n"),
+    ],
+)
+def test_before_a_delimiter_the_first_character_set_is_in_force(vr, value, delimiter):  # PS3.5 6.1.2.5.3
+    used = ["", "ISO 2022 IR 87"]
+    written = write_data_set({"00100010": valued(vr, [value])}, explicit=True, character_sets=used)
+    assert written.count(b"\x1b(B" + delimiter) == 1
+
+
+@pytest.mark.parametrize(
     "attribute",
     [
         {"vr": "US", "Value": [70_000]},
