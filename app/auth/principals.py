@@ -15,6 +15,7 @@ class Principal:
     token_id: str | None = None
     scopes: frozenset[str] = frozenset()
     is_refused: bool = False
+    token_name: str = ""
 
     def may(self, scope: str) -> bool:
         """Whether the caller may do what a scope allows."""

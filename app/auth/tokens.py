@@ -63,7 +63,7 @@ def authenticate(connection: Connection, text: str) -> Principal:
     row = connection.execute(select(token).where(token.c.id == token_id)).one_or_none()
     if row is None or not hmac.compare_digest(row.secret_sha256, _digest(secret)) or row.revoked_at:
         return REFUSED
-    return Principal(token_id, frozenset(row.scopes.split()))
+    return Principal(token_id, frozenset(row.scopes.split()), token_name=row.name)
 
 
 def _token(row: Row[tuple[str, str, bytes, str, str, str | None]]) -> Token:

@@ -23,6 +23,7 @@ class Client(NamedTuple):
 
     key: str
     has_token: bool = False
+    name: str = ""  # of the token
 
 
 class Clients:
@@ -34,9 +35,10 @@ class Clients:
 
     def identify(self, scope: MutableMapping[str, Any]) -> Client:
         """Return the client of an ASGI request."""
-        token_id = getattr(scope.get(PRINCIPAL), "token_id", None)
+        principal = scope.get(PRINCIPAL)
+        token_id = getattr(principal, "token_id", None)
         if token_id is not None:
-            return Client(f"token:{token_id}", has_token=True)
+            return Client(f"token:{token_id}", True, getattr(principal, "token_name", ""))  # noqa: FBT003
         peer = scope.get("client")
         client, is_proxy = self._peer(peer[0] if peer else "")
         return self._behind(client, scope["headers"]) if is_proxy else client

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from app.errors import SettingsError
+from app.throttle.classes import ClientClass
 from app.throttle.cost import Cost, affordable, worst_month_bytes
 
 RouteKind = Literal["search", "render", "store", "transcode"]
@@ -20,6 +21,10 @@ logger = logging.getLogger("dermzoo.budget")
 
 Rate = Annotated[float, Field(gt=0, le=1e12, allow_inf_nan=False)]
 Burst = Annotated[float, Field(ge=1, le=1e14, allow_inf_nan=False)]
+
+
+# Beside the rates, in a day or month of the calendar in UTC; 0 is no quota.
+Quota = Annotated[float, Field(ge=0, le=1e18, allow_inf_nan=False)]
 
 
 class _Section(BaseModel):
@@ -37,13 +42,25 @@ class Shared(_Section):
     """What all clients have together."""
 
     bytes: Allowance = Allowance(per_second=50e6, burst=10e9)
+    bytes_per_day: Quota = 0
+    bytes_per_month: Quota = 0
+    finish_s: Annotated[float, Field(ge=0, le=60, allow_inf_nan=False)] = 60
 
 
 class PerClient(_Section):
     """What each address has, or, multiplied, each token."""
 
     requests: Allowance = Allowance(per_second=50, burst=2000)
+    concurrent_requests: Annotated[int, Field(ge=1, le=1_000_000)] = 100
     bytes: Allowance = Allowance(per_second=4e6, burst=512e6)
+    bytes_per_day: Quota = 0
+    bytes_per_month: Quota = 0
+
+
+class PerSubnet(_Section):
+    """What the addresses of one IPv4 /24 or IPv6 /48 have together: so often the bytes of one of them."""
+
+    factor: Annotated[float, Field(ge=1, le=1e6, allow_inf_nan=False)] = 4
 
 
 class PerToken(_Section):
@@ -75,14 +92,25 @@ class RefusalText(_Section):
     link: Annotated[str, Field(max_length=1000, pattern=r"^(https?://\S+)?$")] = ""
 
 
+class Upstream(_Section):
+    """What all clients together may draw from one archive behind the proxy."""
+
+    requests: Allowance = Allowance(per_second=20, burst=200)
+    bytes: Allowance = Allowance(per_second=20e6, burst=2e9)
+
+
 class Policy(_Section):
     """All rates and bursts; the sections are those of the file."""
 
+    classes: Annotated[tuple[ClientClass, ...], Field(strict=False)] = ()
     shared: Shared = Shared()
     client: PerClient = PerClient()
+    subnet: PerSubnet = PerSubnet()
     token: PerToken = PerToken()
     hold: Holding = Holding()
     routes: Routes = Routes()
+    upstream: Upstream = Upstream()
+    upstreams: dict[str, Upstream] = {}
     cost: Cost = Cost()
     refusal: RefusalText = RefusalText()
 
@@ -90,6 +118,10 @@ class Policy(_Section):
         """Return the allowance of a costly route."""
         allowance: Allowance = getattr(self.routes, kind)
         return allowance
+
+    def upstream_named(self, name: str) -> Upstream:
+        """Return what may be drawn from an upstream: its own section, or what all others have."""
+        return self.upstreams.get(name, self.upstream)
 
 
 def load_policy(path: Path, processes: int = 1) -> Policy:

@@ -18,7 +18,7 @@ def test_the_file_that_ships_is_the_defaults_and_complete():
     assert load_policy(SHIPPED) == Policy()
     # The rate of all together is a comment, so that a sum of money may take its place.
     shown = SHIPPED.read_text().replace("# bytes = ", "bytes = ")
-    assert tomllib.loads(shown) == Policy().model_dump(exclude_none=True)
+    assert tomllib.loads(shown) == Policy().model_dump(mode="json", exclude_none=True)
 
 
 def test_a_missing_file_means_the_defaults(tmp_path):
@@ -45,6 +45,16 @@ def test_what_the_file_leaves_out_keeps_its_default(tmp_path):
         ("[hold]\nlongest = 1", r"hold\.longest"),
         ("[routes]\nserach = { per_second = 1, burst = 1 }", r"routes\.serach"),
         ("[global]\n", "global"),
+        ("[client]\nconcurrent_requests = 0", r"client\.concurrent_requests"),
+        ("[shared]\nbytes_per_day = -1", r"shared\.bytes_per_day"),
+        ("[shared]\nfinish_s = 61", r"shared\.finish_s"),
+        ('[[classes]]\nname = "a"', r"classes\.0: .*needs networks, tokens, or both"),
+        ('[[classes]]\nname = "A b"\ntokens = ["t"]', r"classes\.0\.name"),
+        ('[[classes]]\nname = "a"\nnetworks = ["192.0.2.1/24"]', r"classes\.0\.networks"),
+        ('[[classes]]\nname = "a"\nnetworks = ["2001:db8::1"]', "no smaller network can be told apart"),
+        ('[[classes]]\nname = "a"\nnetworks = [7]', "in quotes"),
+        ('[[classes]]\nname = "a"\ntokens = ["t"]\ntreatment = "denied"\nfactor = 2', "factor is for"),
+        ('[[classes]]\nname = "a"\ntokens = ["t"]\ntreatment = "blessed"', r"classes\.0\.treatment"),
         ("[client\n", "cannot read the rates"),
     ],
 )

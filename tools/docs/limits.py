@@ -1,5 +1,7 @@
 """The rates of the budget, from app/throttle/policy.py."""
 
+from pydantic import BaseModel
+
 from app.throttle.policy import Allowance, Policy
 from app.web.dicomweb import RESOURCES
 from tools.docs.tables import code, table
@@ -7,6 +9,7 @@ from tools.docs.tables import code, table
 MEANING = {
     "cost": "what a month may cost; the shared bytes follow from it",
     "refusal": "what a refusal says of bulk downloads",
+    "subnet": "so often the bytes of a client for an IPv4 /24 or IPv6 /48",
 }
 
 
@@ -14,6 +17,8 @@ def limits_table() -> str:
     """Return one row for each figure of config/throttle.toml."""
     rows = []
     for section, content in Policy():
+        if not isinstance(content, BaseModel):
+            continue  # what an operator adds; nothing by default
         for key, value in content:
             name = code(f"[{section}] {key}")
             if isinstance(value, Allowance):
@@ -32,6 +37,8 @@ def _value(value: float | str | None) -> str:
 
 
 def _routes(section: str, key: str) -> str:
+    if section == "upstream":
+        return f"all clients together, of each archive behind the proxy: {code('[upstreams.NAME]')} for one"
     if section != "routes":
         return "all clients together" if section == "shared" else "every request of a client"
     count = sum(resource.limit == key for resource in RESOURCES)
