@@ -19,6 +19,10 @@ VIDEO = frozenset(
     f"1.2.840.10008.1.2.4.{number}{fragmentable}" for number in range(100, 109) for fragmentable in ("", ".1")
 )
 
+# All storage SOP classes of the standard (PS3.4 B.5, GG.3; the retired hard copies and prints), but not those
+# that search; a class that the standard has not named yet lies among them too.
+_NO_INSTANCES = re.compile(r"1\.2\.840\.10008\.(?!5\.1\.4\.(?!1\.2\.)|5\.1\.1\.(27|29|30)$)")
+
 # Who made a File Meta Information that a file lacked (PS3.10 7.1); derived from a random UUID (PS3.5 B.2).
 IMPLEMENTATION_CLASS_UID = "2.25.294598639294026513575939509025408280420"
 IMPLEMENTATION_VERSION_NAME = "DERMZOO"
@@ -30,6 +34,11 @@ def is_valid_uid(text: str) -> bool:
     Text that passes is safe in a URL and in a path.
     """
     return len(text) <= _LONGEST and _UID.fullmatch(text) is not None
+
+
+def has_instances(sop_class_uid: str) -> bool:
+    """Whether a SOP class may be one of stored instances: private ones may, a standard service may not."""
+    return _NO_INSTANCES.match(sop_class_uid) is None
 
 
 def is_standard(transfer_syntax_uid: str) -> bool:

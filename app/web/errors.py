@@ -27,6 +27,8 @@ from app.errors import (
     StorageFull,
     Unaddressable,
     Unreadable,
+    UnsupportedSopClass,
+    UnsupportedTransferSyntax,
 )
 from app.web.media_ranges import parse_accept
 
@@ -37,6 +39,8 @@ STATUS: dict[type[ArchiveError], HTTPStatus] = {
     Gone: HTTPStatus.GONE,
     Unreadable: HTTPStatus.CONFLICT,
     Unaddressable: HTTPStatus.CONFLICT,
+    UnsupportedTransferSyntax: HTTPStatus.CONFLICT,
+    UnsupportedSopClass: HTTPStatus.CONFLICT,
     DuplicateInstance: HTTPStatus.CONFLICT,
     DuplicateTransaction: HTTPStatus.CONFLICT,
     # What is held cannot be had in this form; another form is there to ask for.

@@ -5,7 +5,7 @@ A part is never in memory as a whole unless it is small; while one part arrives,
 
 import asyncio
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from threading import Lock
 from typing import Any, TypeVar
@@ -18,6 +18,7 @@ from app.dicom.media_type import parse_media_type
 from app.dicom.multipart_reader import Event, PartBegins, PartData
 from app.errors import ArchiveError, StorageFailed, StorageFull, Unreadable
 from app.storage.interface import StagedFile, Staging
+from app.web.store_body import coding_of
 
 T = TypeVar("T")
 
@@ -75,18 +76,18 @@ class Spool:
         """
         earlier = [await reading for reading in self._readings]
         self._has_left = True
-        return await _in_thread(partial(self._store, earlier, judge))
+        return await in_thread(partial(self._store, earlier, judge))
 
     async def leave(self) -> None:
         """Wait until nothing works on the staged files any more, and delete what is left of them."""
         await asyncio.gather(*self._readings, return_exceptions=True)
         if not self._has_left:
             self._has_left = True
-            await asyncio.shield(_in_thread(self._leave))
+            await asyncio.shield(in_thread(self._leave))
 
     async def _write(self) -> None:
         data, self._buffer = self._buffer, bytearray()
-        self._staged = await _in_thread(partial(self._append, self._staged, data))
+        self._staged = await in_thread(partial(self._append, self._staged, data))
 
     def _append(self, staged: StagedFile | None, data: bytearray) -> StagedFile:
         staged = staged or self._open().new()
@@ -105,7 +106,7 @@ class Spool:
 
     async def _in_place(self, work: Callable[[], Received]) -> Received:
         try:
-            return await _in_thread(work)
+            return await in_thread(work)
         finally:
             self._places.release()
 
@@ -128,10 +129,7 @@ class Spool:
     ) -> tuple[list[Result], ArchiveError | None]:
         try:
             received = [judge(each) for each in (*earlier, *([self._last()] if self._last else []))]
-            try:
-                return store_received(self._archive, self._open(), received), None
-            except (StorageFull, StorageFailed) as error:
-                return [Result(each.entry, each.error or error) for each in received], error
+            return kept(self._archive, self._open(), received)
         finally:
             self._leave()
 
@@ -140,14 +138,27 @@ class Spool:
             self._context.__exit__(*sys.exc_info())
 
 
+def kept(
+    archive: Archive, staging: Staging, received: Sequence[Received]
+) -> tuple[list[Result], ArchiveError | None]:
+    """Keep what was received; return what became of each, and the error that kept all from being stored."""
+    try:
+        return store_received(archive, staging, received), None
+    except (StorageFull, StorageFailed) as error:
+        return [Result(each.entry, each.error or error, composed=each.composed) for each in received], error
+
+
 def _refusal_of(part: PartBegins, number: int) -> str:
     named = part.headers.get("content-type", _APPLICATION_DICOM)
     media_type, _ = parse_media_type(named)
+    if coding := coding_of(part):
+        return f"Part {number} is encoded as {coding[:40]!r}, which is not taken."
     if media_type == _APPLICATION_DICOM:
         return ""
     return f"Part {number} is {media_type or 'of no media type'}; only {_APPLICATION_DICOM} can be stored."
 
 
-def _in_thread(work: Callable[[], T]) -> Coroutine[Any, Any, T]:
+def in_thread(work: Callable[[], T]) -> Coroutine[Any, Any, T]:
+    """Do what waits for the disk."""
     waiting: Coroutine[Any, Any, T] = aiofiles.os.wrap(work)()
     return waiting
