@@ -1,0 +1,265 @@
+"""`dermzoo serve --dimse` as it is: programs of others, floods, a killed process, and its end."""
+
+import json
+import os
+import re
+import signal
+import socket
+import struct
+
+import httpx
+import pydicom
+import pytest
+
+from tests.dimse.raw_peer import association_request
+from tests.dimse.served import Served
+from tests.factories import write_instance
+from tests.servers import free_port
+
+ATTACKER, CALLER = "127.0.0.3", "127.0.0.2"
+BURST, AT_ONCE = 1000, 250
+ALLOWED_GROWTH_BYTES = 16 * 1024 * 1024
+ALL = '["echo", "find", "get", "move", "store"]'
+
+
+@pytest.fixture(scope="module")
+def destination_port():
+    return free_port()
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory, destination_port):
+    peers = f"""
+        [[peer]]
+        ae_title = "MOVESCU"
+        host = "127.0.0.1"
+        may = {ALL}
+        [[peer]]
+        ae_title = "DEST"
+        host = "127.0.0.1"
+        port = {destination_port}
+        may = {ALL}
+    """
+    served = Served(
+        tmp_path_factory.mktemp("served"),
+        peers,
+        throttle="off",
+        allow_anonymous_store="true",
+        dimse_associations_per_client="16",
+    )
+    try:
+        yield served.start()
+    finally:
+        served.server.stop()
+
+
+@pytest.fixture(scope="module")
+def study(served):
+    """The UID of one study of the sample."""
+    asked = {"PatientID": "ISIC_0000000"}
+    [found] = httpx.get(f"{served.server.dicomweb_url}/studies", params=asked).json()
+    return found["0020000D"]["Value"][0]
+
+
+def keys(*pairs):
+    return [part for pair in pairs for part in ("-k", pair)]
+
+
+# PS3.4 A, B, C with the applications of pynetdicom
+
+
+def test_pynetdicom_echoes(served):
+    said = served.pynetdicom("echoscu")
+    assert "Received Echo Response (Status: 0x0000 - Success)" in said
+    assert said.endswith("exit 0")
+
+
+def test_pynetdicom_finds(served):
+    said = served.pynetdicom(
+        "findscu", "-S", *keys("QueryRetrieveLevel=STUDY", "PatientID=ISIC_*", "StudyInstanceUID")
+    )
+    count = len(httpx.get(f"{served.server.dicomweb_url}/studies").json())
+    assert len(re.findall(r"Find SCP Response: \d+ - 0xFF00 \(Pending\)", said)) == count > 10, said
+    assert said.endswith("exit 0")
+
+
+def test_pynetdicom_gets_what_it_takes(served, study):
+    # it proposes uncompressed transfer syntaxes alone: the photograph is decoded
+    out = served.folder / "pynetdicom got"
+    out.mkdir()
+    said = served.pynetdicom(
+        "getscu", "-S", "-od", out, *keys("QueryRetrieveLevel=STUDY", f"StudyInstanceUID={study}")
+    )
+    assert "Get SCP Result: 0x0000 (Success)" in said, said
+    [path] = out.iterdir()
+    got = pydicom.dcmread(path)
+    assert not got.file_meta.TransferSyntaxUID.is_compressed
+    assert (got.StudyInstanceUID, got.PhotometricInterpretation) == (study, "RGB")
+
+
+def test_pynetdicom_stores(served):
+    path = write_instance(served.folder / "pynetdicom.dcm", name="pynetdicom", study="pynetdicom")
+    said = served.pynetdicom("storescu", "-cx", after=[path])
+    assert "Received Store Response (Status: 0x0000 - Success)" in said, said
+
+
+def test_pynetdicom_moves(served, study, destination_port):
+    out = served.folder / "pynetdicom moved"
+    out.mkdir()
+    receive = ("--store", "--store-port", destination_port, "--store-aet", "DEST", "-od", out)
+    wanted = keys("QueryRetrieveLevel=STUDY", f"StudyInstanceUID={study}")
+    said = served.pynetdicom("movescu", "-S", "-aem", "DEST", *receive, *wanted)
+    assert "Move SCP Result: 0x0000 (Success)" in said, said
+    [path] = out.iterdir()
+    assert pydicom.dcmread(path).StudyInstanceUID == study
+
+
+# The same with DCMTK
+
+
+def test_dcmtk_does_the_same(served, study):
+    assert "Received Echo Response (Success)" in served.dcmtk("echoscu")
+    wanted = keys("QueryRetrieveLevel=STUDY", f"StudyInstanceUID={study}")
+    assert "(Pending)" in served.dcmtk("findscu", "-S", *wanted)
+    out = served.folder / "dcmtk got"
+    out.mkdir()
+    assert "Completed Suboperations : 1" in served.dcmtk("getscu", "-S", "+xy", "-od", out, *wanted)
+    [path] = out.iterdir()
+    assert pydicom.dcmread(path).file_meta.TransferSyntaxUID == "1.2.840.10008.1.2.4.50"
+    sent = write_instance(served.folder / "dcmtk.dcm", name="dcmtk", study="dcmtk", jpeg=True)
+    assert "Received Store Response (Success)" in served.dcmtk("storescu", "-xy", after=[sent])
+    served.dcmtk("termscu")
+    assert "Received Echo Response (Success)" in served.dcmtk("echoscu")
+
+
+def test_dcmtk_moves(served, study, destination_port):
+    out = served.folder / "dcmtk moved"
+    out.mkdir()
+    said = served.dcmtk(
+        "movescu", "-S", "-d", "-aem", "DEST", "--port", destination_port, "-od", out,
+        *keys("QueryRetrieveLevel=STUDY", f"StudyInstanceUID={study}"),
+    )  # fmt: skip
+    assert "0x0000: Success" in said, said
+    [path] = out.iterdir()
+    assert pydicom.dcmread(path).StudyInstanceUID == study
+
+
+def test_echo_of_the_command_line(served):
+    said = served.server.run("echo", f"DERMZOO@127.0.0.1:{served.port}")
+    assert said.startswith("DERMZOO  answers  127.0.0.1:")
+
+
+# What an operator sees
+
+
+def associations(served):
+    """The facts of the log lines of associations so far."""
+    lines = [json.loads(line) for line in served.server.log.splitlines() if line.startswith("{")]
+    return [line for line in lines if line["message"] == "association"]
+
+
+def test_one_line_in_the_log_for_each_association(served):
+    before = len(associations(served))
+    served.dcmtk(
+        "findscu", "-aet", "SOMEBODY", "-S", *keys("QueryRetrieveLevel=STUDY", "PatientID=ISIC_0000000")
+    )
+    served.wait(lambda: len(associations(served)) > before)
+    [line] = associations(served)[before:]
+    assert line["client"] == "127.0.0.1"
+    assert (line["calling_ae_title"], line["called_ae_title"]) == ("SOMEBODY", "DERMZOO")
+    assert (line["result"], line["counts"]) == ("released", {"C_FIND": 1, "found": 1})
+    assert line["bytes_in"] > 100
+    assert line["bytes_out"] > 100
+    assert line["implementation"].startswith("OFFIS_DCMTK")
+
+
+def test_associations_are_counted_in_the_metrics(served):
+    def released():
+        text = httpx.get(f"{served.server.url}/metrics").text
+        found = re.search(r'^dermzoo_associations_total\{result="released"\} (\S+)', text, re.MULTILINE)
+        assert re.search(r'^dermzoo_dimse_operations_total\{kind="C_ECHO"\} ', text, re.MULTILINE)
+        return float(found[1])
+
+    assert served.echoes(CALLER)
+    before = released()
+    assert served.echoes(CALLER)
+    served.wait(lambda: released() == before + 1)
+
+
+# Floods, a crash and the end
+
+
+def connected(served, said=b""):
+    connection = socket.create_connection(("127.0.0.1", served.port), 20, source_address=(ATTACKER, 0))
+    connection.sendall(said)
+    return connection
+
+
+@pytest.fixture
+def attackers():
+    """A list of sockets that are closed after the test."""
+    sockets = []
+    yield sockets
+    for each in sockets:
+        each.close()
+
+
+def test_floods_and_drips_take_neither_turns_nor_memory(served, attackers):
+    # trust T15: whoever asks in good order is served meanwhile
+    assert served.echoes(CALLER)
+    before = served.resident_bytes()
+    whole = association_request()
+    attackers += [connected(served) for _ in range(50)]
+    attackers += [connected(served, struct.pack(">BxI", kind, 0xFFFFFFFF)) for kind in (1, 4)]
+    dripping = connected(served)
+    attackers.append(dripping)
+    for byte in whole[:40]:
+        dripping.sendall(bytes([byte]))
+    assert served.echoes(CALLER)
+    for _ in range(BURST // AT_ONCE):
+        burst = [connected(served, whole) for _ in range(AT_ONCE)]
+        attackers += burst
+        assert served.echoes(CALLER)
+        while attackers:
+            attackers.pop().close()
+    assert served.echoes(CALLER)
+    assert served.resident_bytes() - before < ALLOWED_GROWTH_BYTES
+
+
+def test_one_crashed_process_is_its_own_associations_and_no_other(served):
+    served.wait(lambda: len(served.listeners()) == 2)
+    owned = {}
+    try:
+        while len(set(owned.values())) < 2:
+            association = served.associate(CALLER)
+            assert association.is_established
+            owned[association] = served.listener_of(association)
+        victim, other = (
+            next(iter(owned.values())),
+            next(pid for pid in owned.values() if pid != next(iter(owned.values()))),
+        )
+        os.kill(victim, signal.SIGKILL)
+        for association, pid in owned.items():
+            if pid == other:
+                assert association.send_c_echo().Status == 0x0000
+        served.wait(lambda: len(served.listeners()) == 2)
+        assert served.listeners() > {other}
+        assert victim not in served.listeners()
+        assert served.echoes(CALLER)
+        assert "a listener died" in served.server.log
+    finally:
+        for association in owned:
+            if association.is_established:
+                association.release()
+
+
+def test_it_stops_in_good_order(served):
+    association = served.associate(CALLER)
+    assert association.is_established
+    listeners, process, before = served.listeners(), served.server.process, len(associations(served))
+    served.server.stop()
+    assert process.returncode == 0
+    association.join(20)
+    assert association.is_aborted
+    assert [line["reason"] for line in associations(served)[before:]] == ["the listener stops"]
+    assert not [pid for pid in listeners if os.path.exists(f"/proc/{pid}")]  # noqa: PTH110
