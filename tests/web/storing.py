@@ -16,6 +16,7 @@ from app.archive.archive import Archive
 from app.auth.principals import Principal
 from app.cage import Cage
 from app.catalog.database import Catalog
+from app.catalog.holdings import totals
 from app.catalog.migrate import migrate
 from app.errors import ArchiveError
 from app.settings import Settings
@@ -85,6 +86,16 @@ class Client:
 
     def store(self, *parts: bytes, study: str = "") -> httpx.Response:
         return self.post(multipart(*parts), study)
+
+
+def instances(archive: Archive) -> int:
+    with archive.catalog.read() as connection:
+        return totals(connection)["instances"]
+
+
+def assert_nothing_is_held(archive: Archive) -> None:
+    leftovers = [path for path in (archive.storage.root / "tmp").rglob("*") if path.name != "guard"]
+    assert (instances(archive), list(archive.storage.keys()), leftovers) == (0, [], [])
 
 
 def multipart(*parts: bytes, header: bytes = b"Content-Type: application/dicom") -> bytes:

@@ -1,25 +1,40 @@
 """STOW-RS without a network: what is answered, what is kept, what is left behind."""
 
 import asyncio
+from base64 import b64encode
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from io import BytesIO
 
 import pytest
+from pydicom.dataset import Dataset
 from pydicom.filewriter import dcmwrite
 
 from app.archive.archive import Archive
+from app.archive.withdraw import withdraw
 from app.auth.principals import ANONYMOUS, Principal
 from app.cage import Cage
 from app.catalog.database import Catalog
-from app.catalog.holdings import totals
+from app.catalog.holdings import Reference
+from app.dicom.part10 import file_meta
+from app.dicom.xml_reader import read_xml
 from app.errors import ArchiveError, CatalogUnavailable
 from app.storage.local import LocalStorage
 from app.web.store_answer import FAILURE_REASON, OtherStudy
 from app.web.store_spool import BUFFER_BYTES
 from tests.factories import instance_bytes, make_instance, uid
-from tests.web.storing import BOUNDARY, CONTENT_TYPE, Client, answer, empty_archive, multipart
+from tests.web.storing import (
+    BOUNDARY,
+    CONTENT_TYPE,
+    Client,
+    answer,
+    assert_nothing_is_held,
+    empty_archive,
+    instances,
+    multipart,
+)
 
 ROOT = "https://dermzoo.example/dicom-web"
 
@@ -42,17 +57,9 @@ def client(archive) -> Client:
     return Client(archive)
 
 
-def instances(archive) -> int:
-    with archive.catalog.read() as connection:
-        return totals(connection)["instances"]
-
-
-def assert_nothing_is_held(archive):
-    leftovers = [path for path in (archive.storage.root / "tmp").rglob("*") if path.name != "guard"]
-    assert (instances(archive), list(archive.storage.keys()), leftovers) == (0, [], [])
-
-
 class TestAnswer:
+    """PS3.18 10.5.3 and Annex I.2 (checklist 56, 57)."""
+
     def test_all_stored(self, client, archive):
         response = client.store(instance_bytes(name="a"), instance_bytes(name="b"))
         said = answer(response)
@@ -86,6 +93,7 @@ class TestAnswer:
         assert_nothing_is_held(archive)
 
     def test_the_same_again_and_other_bytes_under_its_uid(self, client, archive):
+        """PS3.18 10.5 (checklist 59): idempotent; the first is kept."""
         first, other = instance_bytes(PatientID="A"), instance_bytes(PatientID="B")
         assert [client.store(first).status_code for _ in range(3)] == [200, 200, 200]
         response = client.store(other)
@@ -94,7 +102,63 @@ class TestAnswer:
         assert (failed.FailureReason, failed.ReferencedSOPInstanceUID) == (0x0111, uid("instance"))
         assert len(list(archive.storage.keys())) == instances(archive) == 1
 
+    def test_the_same_data_set_of_another_sender(self, client, archive):
+        """PS3.18 10.5 (checklist 59): File Meta Information is the sender's, the data set is the same."""
+        first = instance_bytes()
+        assert client.store(first).status_code == 200
+        meta = 132 + 12 + int.from_bytes(first[140:144], "little")
+        other = first[:132] + file_meta(make_instance().SOPClassUID, uid("instance"), "1.2.840.10008.1.2.1")
+        assert client.store(other + first[meta:]).status_code == 200
+        assert client.store(other + first[meta:-1] + b"x").status_code == 409
+        assert instances(archive) == 1
+
+    def test_ten_at_once(self, client, archive):
+        """PS3.18 10.5 (checklist 59): the same bytes in parallel are one instance, and a success for each."""
+        with ThreadPoolExecutor(10) as threads:
+            answered = list(threads.map(lambda _: client.store(instance_bytes()).status_code, range(10)))
+        assert (answered, instances(archive), len(list(archive.storage.keys()))) == ([200] * 10, 1, 1)
+
+    def test_the_file_says_another_sop_class(self, client, archive):
+        """PS3.18 Table I.2-1 (checklist 58): B007, and it is kept as it came."""
+        content = instance_bytes()
+        at = content.index(make_instance().SOPClassUID.encode())
+        response = client.store(content[: at + 29] + b"1" + content[at + 30 :])
+        (stored,) = answer(response).ReferencedSOPSequence
+        assert (response.status_code, stored.WarningReason) == (202, 0xB007)
+        assert "(0002,0002)" in response.headers["Warning"]
+
+    @pytest.mark.parametrize("sop_class", ["1.2.840.10008.1.1", "1.2.840.10008.5.1.4.1.2.2.1"])
+    def test_a_sop_class_that_has_no_instances(self, client, archive, sop_class):
+        """PS3.18 Table I.2-2 (checklist 58): 0122."""
+        response = client.store(instance_bytes(SOPClassUID=sop_class))
+        (failed,) = answer(response).FailedSOPSequence
+        assert (response.status_code, failed.FailureReason) == (409, 0x0122)
+        assert_nothing_is_held(archive)
+
+    @pytest.mark.parametrize(
+        "sop_class", ["1.2.840.10008.5.1.4.1.1.999", "1.2.3.4", "1.2.840.10008.5.1.1.30"]
+    )
+    def test_sop_classes_that_are_new_private_or_retired(self, client, sop_class):
+        assert client.store(instance_bytes(SOPClassUID=sop_class)).status_code == 200
+
+    def test_what_was_withdrawn(self, client, archive):
+        """PS3.18 Table I.2-2 (checklist 58): 0124; what is withdrawn does not come back by itself."""
+        client.store(instance_bytes())
+        withdraw(archive, Reference(uid("study")), "a mistake", "somebody")
+        response = client.store(instance_bytes())
+        (failed,) = answer(response).FailedSOPSequence
+        assert (response.status_code, failed.FailureReason) == (409, 0x0124)
+        assert instances(archive) == 0
+
+    def test_as_xml(self, client):
+        """PS3.18 10.5.3 (checklist 56): clients compare the media type as a text."""
+        response = client.post(multipart(instance_bytes()), Accept="application/dicom+xml")
+        assert (response.status_code, response.headers["content-type"]) == (200, "application/dicom+xml")
+        said = Dataset.from_json(read_xml(response.content))
+        assert said.ReferencedSOPSequence[0].ReferencedSOPInstanceUID == uid("instance")
+
     def test_to_a_study(self, client, archive):
+        """PS3.18 10.5.1.2 (checklist 53)."""
         content = instance_bytes(study="other"), instance_bytes(name="a")
         response = client.store(*content, study=f"/{uid('study')}")
         said = answer(response)
@@ -160,6 +224,28 @@ class TestRequest:
 
     def test_no_parts(self, client):
         assert client.post(f"--{BOUNDARY}--".encode()).status_code == 400
+
+    def test_a_single_part(self, client, archive):
+        """PS3.18 10.5.1 (checklist 54): one file needs no multipart."""
+        assert client.post(instance_bytes(), Content_Type="application/dicom").status_code == 200
+        assert instances(archive) == 1
+
+    @pytest.mark.parametrize("media_type", ["application/dicom", "application/dicom+json"])
+    def test_a_single_part_of_nothing(self, client, media_type):
+        response = client.post(b"", Content_Type=media_type)
+        assert (response.status_code, response.headers["Connection"]) == (400, "close")
+
+    def test_a_part_that_is_encoded(self, client, archive):
+        header = b"Content-Type: application/dicom\r\nContent-Transfer-Encoding: base64"
+        response = client.post(multipart(b64encode(instance_bytes()), header=header))
+        assert response.status_code == 409
+        assert "base64" in response.headers["Warning"]
+        assert_nothing_is_held(archive)
+
+    def test_a_transfer_coding_that_is_not_offered(self, client):
+        """PS3.18 10.5.3.1 (checklist 57): 501."""
+        response = client.post(b"", Transfer_Encoding="gzip, chunked")
+        assert response.status_code == 501
 
     def test_a_compressed_body(self, client):
         assert client.post(b"", Content_Encoding="gzip").status_code == 415
