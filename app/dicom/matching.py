@@ -26,10 +26,16 @@ EMPTY = '""'  # C.2.2.2.7
 _WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,40}")
 _LIST = re.compile(r"[\\,]")
 
+_MONTH, _DAY = r"(0[1-9]|1[0-2])", r"(0[1-9]|[12]\d|3[01])"
+_TIME = r"([01]\d|2[0-3])([0-5]\d(([0-5]\d|60)(\.\d{1,6})?)?)?"
+
 PATTERNS = {
-    "DA": (re.compile(r"\d{8}"), "YYYYMMDD"),
-    "TM": (re.compile(r"\d{2}(\d{2}(\d{2}(\.\d{1,6})?)?)?"), "HHMMSS.FFFFFF"),
-    "DT": (re.compile(r"\d{4}(\d{2}){0,5}(\.\d{1,6})?([+-]\d{4})?"), "YYYYMMDDHHMMSS.FFFFFF&ZZXX"),
+    "DA": (re.compile(rf"\d{{4}}{_MONTH}{_DAY}"), "YYYYMMDD"),
+    "TM": (re.compile(_TIME), "HHMMSS.FFFFFF"),
+    "DT": (
+        re.compile(rf"\d{{4}}({_MONTH}({_DAY}({_TIME})?)?)?(\.\d{{1,6}})?([+-]\d{{4}})?"),
+        "YYYYMMDDHHMMSS.FFFFFF&ZZXX",
+    ),
 }
 
 

@@ -51,9 +51,11 @@ def _numbers(request: Request) -> tuple[int, int]:
     for name, _ in given:
         if name not in PARAMETERS:
             raise InvalidQuery(f"{name}: the changes are asked for with since and limit, and nothing else")
-    if len({name for name, _ in given}) < len(given):
-        raise InvalidQuery("A parameter is given more than once")
-    values = dict(given)
+    values: dict[str, str] = {}
+    for name, value in given:
+        if name in values:
+            raise InvalidQuery(f"The parameter {name} is given more than once")
+        values[name] = value
     since, limit = (
         _whole_number(name, values.get(name, usual))
         for name, usual in (("since", "0"), ("limit", USUAL_LIMIT))

@@ -16,8 +16,8 @@ from starlette.responses import Response
 from app.catalog.holdings import Held
 from app.web.errors import problem
 
-# A SOP Instance UID keeps its bytes, but what is withdrawn must leave the caches of others too: an hour is how
-# long a copy may outlive it. After that a 304 is cheap.
+# A SOP Instance UID keeps its bytes, but what is withdrawn must leave the caches of others too: an hour is
+# how long a copy may outlive it. A 304 is cheap then.
 FIXED = "public, max-age=3600"
 CHANGING = "public, no-cache"  # kept, and asked for again with its validator
 PARTIAL = "no-store"  # 206 for want of instances: what is missing may be there the next time

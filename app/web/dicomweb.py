@@ -30,6 +30,8 @@ from app.web import (
 Endpoint = Callable[[Request], Awaitable[Response]]
 READ = ("GET", "HEAD")
 
+_SLASHES = re.compile("//+")
+
 
 @dataclass(frozen=True, slots=True)
 class Resource:
@@ -96,8 +98,14 @@ class ResourceRoute(Route):
     """A route that tells its name to the request log, as FastAPI's do."""
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        """Match as ever."""
+        """Match as ever, also where a root with a slash at its end has put one too many into the path.
+
+        A redirection would send the client to whatever its `Host` says.
+        """
         match, found = super().matches(scope)
+        path = scope["path"]
+        if match is Match.NONE and (path.endswith("/") or "//" in path):
+            match, found = super().matches({**scope, "path": _SLASHES.sub("/", path).rstrip("/")})
         if match is Match.FULL:
             found["route"] = self
         return match, found

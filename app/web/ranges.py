@@ -28,7 +28,7 @@ _RANGE = re.compile(r"\s*(\d{1,18})?\s*-\s*(\d{1,18})?\s*")
 def read_ranges(text: str, length: int) -> list[Segment] | None:
     """Return what a `Range` asks for of `length` bytes: nothing if it cannot be had, None to pass it over."""
     unit = _RANGES.fullmatch(text)
-    if unit is None:
+    if unit is None or not unit[1].strip(", \t"):
         return None
     found: list[Segment] = []
     for item in unit[1].split(","):

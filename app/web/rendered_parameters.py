@@ -55,25 +55,25 @@ def as_media_type(rendering: Rendering, media_type: str) -> Rendering:
     return replace(rendering, media_type=media_type)
 
 
-def read_annotation(text: str | None) -> tuple[frozenset[Annotation], list[str]]:
+def read_annotation(text: str | None, name: str = "annotation") -> tuple[frozenset[Annotation], list[str]]:
     """Read a list of `patient` and `technique`; the second list is what is neither (8.3.5.1.1)."""
     if text is None:
         return frozenset(), []
     words = text.split(",")
     if not all(_KEYWORD.fullmatch(word) for word in words):
         raise InvalidQuery(
-            f"annotation={text}: annotation is patient, technique or both, with a comma (PS3.18 8.3.5.1.1)"
+            f"{name}={text}: {name} is patient, technique or both, with a comma (PS3.18 8.3.5.1.1)"
         )
     known = [word for word in words if word in get_args(Annotation)]
     return frozenset(cast("list[Annotation]", known)), [word for word in words if word not in known]
 
 
-def read_quality(text: str | None) -> int | None:
-    """Read a whole number from 1 to 100 (8.3.5.1.2)."""
+def read_quality(text: str | None, name: str = "quality") -> int | None:
+    """Read a whole number from 1 to 100 (8.3.5.1.2); `name` is that of the parameter."""
     if text is None:
         return None
     if not (_WHOLE.fullmatch(text) and text.isascii() and 1 <= int(text) <= 100):
-        raise InvalidQuery(f"quality={text}: quality is a whole number from 1 to 100 (PS3.18 8.3.5.1.2)")
+        raise InvalidQuery(f"{name}={text}: {name} is a whole number from 1 to 100 (PS3.18 8.3.5.1.2)")
     return int(text)
 
 

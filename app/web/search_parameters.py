@@ -92,12 +92,20 @@ def _included(names: set[str]) -> frozenset[str] | Literal["all"]:
         if len(names) > 1:
             raise InvalidQuery("includefield=all stands alone: it names every attribute there is")
         return "all"
-    return frozenset(parse_attribute(name)[:8] for name in names)
+    return frozenset(_named("includefield", name)[:8] for name in names)
+
+
+def _named(parameter: str, name: str) -> str:
+    """Return the attribute that is named in the value of a parameter, and not as a key."""
+    try:
+        return parse_attribute(name)
+    except InvalidQuery as error:
+        raise InvalidQuery(f"{parameter}: {error}") from None
 
 
 def _order(text: str) -> tuple[Order, ...]:
     names = [name.strip() for name in text.split(",") if name.strip()]
-    orders = tuple(Order(parse_attribute(name.removeprefix("-")), name.startswith("-")) for name in names)
+    orders = tuple(Order(_named("orderby", name.removeprefix("-")), name.startswith("-")) for name in names)
     if len({order.tag for order in orders}) < len(orders):
         raise InvalidQuery(f"orderby={text}: an attribute is named more than once")
     return orders

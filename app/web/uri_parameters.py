@@ -90,7 +90,8 @@ def read_uri_request(parameters: Sequence[tuple[str, str]]) -> UriRequest:
         raise InvalidQuery(f"requestType={given['requestType']}: the request type is WADO")
     if given.get("anonymize", "yes") != "yes":
         raise InvalidQuery(f"anonymize={given['anonymize']}: the only value is yes (PS3.18 9.4.1.2.1)")
-    annotations, unknown = read_annotation(given.get("annotation", given.get("imageAnnotation")))
+    named = "annotation" if "annotation" in given else "imageAnnotation"
+    annotations, unknown = read_annotation(given.get(named), named)
     return UriRequest(
         Reference(*(_uid(given, name) for name in REQUIRED[1:])),
         content_type=given.get("contentType") or None,
@@ -101,7 +102,7 @@ def read_uri_request(parameters: Sequence[tuple[str, str]]) -> UriRequest:
         columns=_whole(given, "columns", MOST_PIXELS),
         region=_region(given.get("region")),
         window=_window(given),
-        quality=read_quality(given.get("imageQuality")),
+        quality=read_quality(given.get("imageQuality"), "imageQuality"),
         annotations=annotations,
         unknown_annotations=tuple(unknown),
         is_anonymized="anonymize" in given,
@@ -173,7 +174,13 @@ def _window(given: dict[str, str]) -> Window | None:
         return None
     if None in values:
         raise InvalidQuery("windowCenter and windowWidth are given together (PS3.18 9.5.1.2.6)")
-    return read_window(f"{values[0]},{values[1]},linear")
+    try:
+        return read_window(f"{values[0]},{values[1]},linear")
+    except InvalidQuery:
+        raise InvalidQuery(
+            f"windowCenter={values[0]}, windowWidth={values[1]}: both are numbers, the width 1 or more "
+            "(PS3.18 9.5.1.2.6)"
+        ) from None
 
 
 def _region(text: str | None) -> Region | None:

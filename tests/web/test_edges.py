@@ -134,6 +134,16 @@ def test_other_methods_are_refused(archive: Archive, method: str) -> None:
     assert "GET" in answer.headers["allow"]
 
 
+def test_a_slash_too_many_is_the_same_resource(archive: Archive) -> None:
+    """Roots are configured with a slash at their end; where to go instead must not come from `Host`."""
+    plain = archive.get("/studies?limit=1")
+    for path in ("/studies/?limit=1", "//studies?limit=1", "///studies//?limit=1"):
+        given = archive.client.get(
+            f"{archive.server.dicomweb_url}{path}", headers={"Host": "elsewhere.example"}
+        )
+        assert (given.status_code, given.content) == (200, plain.content), path
+
+
 def test_a_study_of_a_hundred_images_opens_without_a_refusal(
     limited: Server, tmp_path, server_factory
 ) -> None:

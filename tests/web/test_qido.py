@@ -92,6 +92,8 @@ def test_more_results_are_announced(archive: Archive) -> None:
         ("StudyDate=20190101-2020", 400, "2020"),
         ("StudyDate=-", 400, "at least one end"),
         ("StudyTime=25x", 400, "HHMMSS"),
+        ("StudyDate=20201301", 400, "YYYYMMDD"),
+        ("StudyTime=2400-", 400, "HHMMSS"),
         ("NumberOfStudyRelatedInstances=many", 400, "not a number"),
         ("includefield=all,PatientID", 400, "alone"),
         ("includefield=Nonsense", 400, "Nonsense"),

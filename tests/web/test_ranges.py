@@ -41,6 +41,8 @@ def ask(archive: Archive, path: str, accept: str | None, **fields: str) -> httpx
         ("bytes=a-b", None),
         ("bytes=--5", None),
         ("bytes=-", None),
+        ("bytes=", None),
+        ("bytes= , ", None),
         ("frames=1-2", None),
         ("bytes 0-9", None),
         ("bytes=0-0" + ",1-1" * 99, None),
