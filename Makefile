@@ -46,7 +46,8 @@ bench: $(TESTABLE)  ## our own benchmarks: ratios against peers, in one run
 	@tools/install-bench-peers
 	@$(BIN)/python -m bench $(ARGS)
 
-soak: $(TESTABLE)  ## kill -9 a thousand times during import, index and store, and verify each time
+soak: $(TESTABLE)  ## kill -9 a thousand times, and verify each time; a thousand slow clients at once
+	@SOAK_SOCKETS=$(or $(SOCKETS),1000) $(BIN)/python -m pytest tests/web/test_slow_clients.py
 	@SOAK_KILLS=$(or $(KILLS),1000) $(BIN)/python -m pytest tests/durability $(ARGS)
 
 docs: $(TESTABLE)  ## the generated parts of docs/ anew

@@ -26,6 +26,7 @@ from app.dicom.uids import DEFLATED
 from app.settings import Settings
 from app.web import cors, protocol
 from app.web.errors import STATUS
+from app.web.protocol import DEADLINES
 from app.web.rendered_limits import MOST_ITEMS, MOST_MADE_PIXELS
 from app.web.rendered_parameters import MOST_PIXELS
 from app.web.store_answer import FAILURE_REASON
@@ -147,8 +148,17 @@ def bounds_table() -> str:
         (
             (
                 "request line and headers",
-                f"{protocol.MAX_HEAD_BYTES >> 10} KiB (414, 431), within {protocol.HEAD_DEADLINE_S:g} s",
+                f"{protocol.MAX_HEAD_BYTES >> 10} KiB (414, 431), within {DEADLINES.head_s:g} s (408)",
             ),
+            (
+                "how slow a body may arrive",
+                f"{_rate(DEADLINES.body_bytes_per_second, DEADLINES.body_s)} in which we wait for it (408)",
+            ),
+            (
+                "how slow an answer may be read",
+                f"{_rate(DEADLINES.reader_bytes_per_second, DEADLINES.reader_s)} in which it keeps us waiting",
+            ),
+            ("pause between two requests", f"{DEADLINES.idle_s:g} s"),
             (
                 "body of a store",
                 f"`DERMZOO_STORE_MAX_BYTES`, {_default('store_max_bytes') >> 30} GiB unless set (413)",
@@ -173,6 +183,10 @@ def bounds_table() -> str:
             ("thumbnail, where no viewport is named", f"{THUMBNAIL_SIZE} x {THUMBNAIL_SIZE} pixels"),
         ),
     )
+
+
+def _rate(bytes_per_second: float, window_s: float) -> str:
+    return f"{bytes_per_second:g} bytes a second, over any {window_s:g} s"
 
 
 def _default(name: str) -> int:
