@@ -156,7 +156,7 @@ def bounds_table() -> str:
             ),
             (
                 "how slow an answer may be read",
-                f"{_rate(DEADLINES.reader_bytes_per_second, DEADLINES.reader_s)} in which it keeps us waiting",
+                f"{_rate(DEADLINES.reader_bytes_per_second, DEADLINES.reader_s)} of waiting for it",
             ),
             ("pause between two requests", f"{DEADLINES.idle_s:g} s"),
             (
