@@ -32,6 +32,7 @@ from app.web.archive_zip import ZIP
 from app.web.media_ranges import DICOM, DICOM_JSON, DICOM_XML
 from app.web.rendered_parameters import NAMES as RENDERED_PARAMETERS
 from app.web.search_parameters import SINGLE
+from app.web.store_body import STORED_TYPES
 from app.web.uri_parameters import OPTIONAL, REQUIRED
 
 
@@ -82,7 +83,10 @@ TRANSACTIONS: dict[Callable[[Request], Awaitable[Response]], Transaction] = {
         "Retrieve thumbnail", (*_NEGOTIATED, "viewport"), gives=THUMBNAIL_TYPES
     ),
     stow.store_instances: Transaction(
-        "Store instances", _NEGOTIATED, takes=(multipart(DICOM),), gives=(DICOM_JSON,)
+        "Store instances",
+        _NEGOTIATED,
+        takes=(*(multipart(one) for one in STORED_TYPES), *STORED_TYPES),
+        gives=(DICOM_JSON, DICOM_XML, multipart(DICOM_XML)),
     ),
     commitment.request_storage_commitment: Transaction(
         "Request storage commitment", takes=(DICOM_JSON, DICOM_XML), gives=(DICOM_JSON, DICOM_XML)
