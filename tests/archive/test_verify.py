@@ -75,7 +75,7 @@ def test_an_indexed_file_that_was_changed(filled, tmp_path):
 
 def test_a_managed_file_without_a_row(filled):
     path = filled.storage.path_of("0" * 64)
-    path.parent.mkdir(parents=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"x")
     assert findings(filled) == {"without_row": 1}
 
