@@ -17,6 +17,8 @@ from pydantic_settings import (
 )
 
 DEFAULT_CONFIG = Path("config/dermzoo.toml")
+CONFIG_VARIABLE = "DERMZOO_CONFIG_FILE"  # how `dermzoo serve` tells its worker processes which file to read
+SERVICE_PATH = "/dicom-web"
 
 Network = IPv4Network | IPv6Network
 
@@ -40,7 +42,9 @@ class Settings(BaseSettings):
     port: int = Field(8080, ge=0, le=65535, description="Port to listen on.")
     workers: int = Field(2, ge=1, le=64, description="Web server processes.")
     trusted_proxies: Annotated[tuple[Network, ...], NoDecode] = Field(
-        (), description="Addresses or networks whose X-Forwarded-For is believed, comma separated."
+        (),
+        description="Addresses or networks whose X-Forwarded-For is believed, comma separated; "
+        "on the DICOM network they must speak the PROXY protocol, version 2.",
     )
     throttle: Literal["on", "off"] = Field(
         "on", description="`off` lets everything through (benchmarks, private networks)."

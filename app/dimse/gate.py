@@ -2,6 +2,8 @@
 
 One thread waits for the first PDU of every new connection; only a whole A-ASSOCIATE-RQ gets further. So a
 thousand silent connections cost some memory and no thread, and nobody's turn.
+
+A proxy of ours must say first for whom it speaks (proxy_header.py). Nobody else may: such a header is no PDU.
 """
 
 import logging
@@ -15,8 +17,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from app.dimse import pdu
+from app.dimse import pdu, proxy_header
 from app.dimse.errors import ProtocolError
+from app.settings import Network
+from app.throttle.clients import is_within, parse_address
 
 FIRST_PDU_S = 10.0
 WAITING = 256
@@ -36,14 +40,22 @@ class _Newcomer:
     ends: float
     received: bytearray = field(default_factory=bytearray)
     needed: int = pdu.HEADER_BYTES
+    speaks_for_another: bool = False
     shakes_hands: bool = False
 
 
 class Gate:
     """Takes connections and hands on those that begin well."""
 
-    def __init__(self, listener: socket.socket, admit: Admit, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self,
+        listener: socket.socket,
+        admit: Admit,
+        tls: ssl.SSLContext | None = None,
+        trusted_proxies: tuple[Network, ...] = (),
+    ) -> None:
         self._listener, self._admit, self._tls = listener, admit, tls
+        self._proxies = trusted_proxies
         self._selector = selectors.DefaultSelector()
         self._newcomers: dict[socket.socket, _Newcomer] = {}
         self._clients: Counter[str] = Counter()
@@ -57,7 +69,7 @@ class Gate:
             for key, _ in self._selector.select(_LOOK_AROUND_S):
                 if key.fileobj is self._listener:
                     self._accept()
-                else:
+                elif key.data.connection in self._newcomers:  # not dropped for another a moment ago
                     self._advance(key.data)
             self._end_late_ones()
         self._listener.close()
@@ -70,18 +82,28 @@ class Gate:
             OSError
         ):  # it may have gone again; out of descriptors, the next one may have better luck
             connection, address = self._listener.accept()
-            client = str(address[0])
-            self._make_room(client)
+            client = parse_address(str(address[0]))
+            newcomer = _Newcomer(connection, str(client or address[0]), time.monotonic() + FIRST_PDU_S)
+            self._make_room(newcomer.address)
             connection.settimeout(0)
-            if self._tls is not None:
-                connection = self._tls.wrap_socket(
-                    connection, server_side=True, do_handshake_on_connect=False
-                )
-            newcomer = _Newcomer(connection, client, time.monotonic() + FIRST_PDU_S)
-            newcomer.shakes_hands = self._tls is not None
-            self._newcomers[connection] = newcomer
-            self._clients[client] += 1
-            self._selector.register(connection, selectors.EVENT_READ, newcomer)
+            if client is not None and is_within(client, self._proxies):
+                newcomer.speaks_for_another = True
+                newcomer.needed = proxy_header.HEADER_BYTES
+            else:
+                self._begin_tls(newcomer)
+            self._remember(newcomer)
+
+    def _begin_tls(self, newcomer: _Newcomer) -> None:
+        if self._tls is not None:
+            newcomer.connection = self._tls.wrap_socket(
+                newcomer.connection, server_side=True, do_handshake_on_connect=False
+            )
+            newcomer.shakes_hands = True
+
+    def _remember(self, newcomer: _Newcomer) -> None:
+        self._newcomers[newcomer.connection] = newcomer
+        self._clients[newcomer.address] += 1
+        self._selector.register(newcomer.connection, selectors.EVENT_READ, newcomer)
 
     def _make_room(self, client: str) -> None:
         """Drop who has waited longest: of this client if it has too many, else of all."""
@@ -94,10 +116,10 @@ class Gate:
     def _advance(self, newcomer: _Newcomer) -> None:
         """Take what has arrived; hand the connection on when its first PDU is whole."""
         try:
-            if newcomer.shakes_hands:
-                newcomer.connection.do_handshake()  # type: ignore[attr-defined]
-                newcomer.shakes_hands = False
             while len(newcomer.received) < newcomer.needed:
+                if newcomer.shakes_hands:
+                    newcomer.connection.do_handshake()  # type: ignore[attr-defined]
+                    newcomer.shakes_hands = False
                 piece = newcomer.connection.recv(newcomer.needed - len(newcomer.received))
                 if not piece:
                     self._drop(newcomer)
@@ -120,11 +142,26 @@ class Gate:
             self._admit(newcomer.connection, newcomer.address, bytes(newcomer.received))
 
     def _look(self, newcomer: _Newcomer) -> None:
-        if newcomer.needed == pdu.HEADER_BYTES == len(newcomer.received):
+        if newcomer.speaks_for_another:
+            if newcomer.needed == proxy_header.HEADER_BYTES == len(newcomer.received):
+                newcomer.needed += proxy_header.following_bytes(newcomer.received)
+            if newcomer.needed == len(newcomer.received):
+                self._introduce(newcomer)
+        elif newcomer.needed == pdu.HEADER_BYTES == len(newcomer.received):
             kind, length = pdu.check_header(newcomer.received)
             if kind != pdu.ASSOCIATE_RQ:
                 raise ProtocolError(f"the first PDU is of type {kind}, not an A-ASSOCIATE-RQ", pdu.UNEXPECTED)
             newcomer.needed += length
+
+    def _introduce(self, newcomer: _Newcomer) -> None:
+        """Go on with the client of a proxy, whose own first PDU follows."""
+        address = proxy_header.client_address(newcomer.received) or newcomer.address
+        self._forget(newcomer)
+        newcomer.address, newcomer.speaks_for_another = address, False
+        newcomer.received, newcomer.needed = bytearray(), pdu.HEADER_BYTES
+        self._make_room(newcomer.address)
+        self._begin_tls(newcomer)
+        self._remember(newcomer)
 
     def _wait_for(self, newcomer: _Newcomer, event: int) -> None:
         self._selector.modify(newcomer.connection, event, newcomer)
@@ -141,8 +178,9 @@ class Gate:
             logger.info("connection dropped", extra={"facts": {"client": newcomer.address, "reason": why}})
 
     def _forget(self, newcomer: _Newcomer) -> None:
+        if self._newcomers.pop(newcomer.connection, None) is None:
+            return
         self._selector.unregister(newcomer.connection)
-        del self._newcomers[newcomer.connection]
         self._clients[newcomer.address] -= 1
         if not self._clients[newcomer.address]:
             del self._clients[newcomer.address]

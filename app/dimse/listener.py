@@ -51,7 +51,7 @@ class Listener:
 
     def run(self, listening: socket.socket, tls: ssl.SSLContext | None = None) -> None:
         """Listen until `stopping` is set; then let what is under way finish its message, or abort it."""
-        Gate(listening, self._admit, tls).run(self.stopping)
+        Gate(listening, self._admit, tls, self.archive.settings.trusted_proxies).run(self.stopping)
         ends = time.monotonic() + self.archive.settings.shutdown_grace_s
         for thread in list(self._threads):
             thread.join(max(0.0, ends - time.monotonic()))

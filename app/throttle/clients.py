@@ -50,7 +50,7 @@ class Clients:
         return Client(network_key(address)), self._is_proxy(address)
 
     def _is_proxy(self, address: Address) -> bool:
-        return any(address in network for network in self._trusted)
+        return is_within(address, self._trusted)
 
     def _behind(self, nearest: Client, headers: Iterable[tuple[bytes, bytes]]) -> Client:
         """Walk X-Forwarded-For from the right, starting at our own proxy `nearest`."""
@@ -74,6 +74,11 @@ def parse_address(text: str) -> Address | None:
     except ValueError:
         return None
     return getattr(address, "ipv4_mapped", None) or address
+
+
+def is_within(address: Address, networks: Iterable[Network]) -> bool:
+    """Say whether one of the networks holds the address."""
+    return any(address in network for network in networks)
 
 
 def network_key(address: Address) -> str:
