@@ -18,7 +18,7 @@ from app.errors import ArchiveError
 from app.observability.logging import configure_logging, request_log_writer
 from app.observability.metrics import Metrics
 from app.observability.requests import RequestLog
-from app.settings import Settings, load_settings
+from app.settings import CONFIG_VARIABLE, SERVICE_PATH, Settings, load_settings
 from app.throttle.budget import Budget, open_budget
 from app.throttle.clients import Clients
 from app.throttle.limits import RouteLimits, RouteRefused
@@ -27,12 +27,9 @@ from app.web import errors, health
 from app.web.authentication import Authentication
 from app.web.capabilities import Capabilities
 from app.web.cors import Options, PublicCors
-from app.web.dependencies import SERVICE_PATH
 from app.web.dicomweb import dicomweb_routes
 from app.web.openapi import describe
 from app.web.searching import SearchThreads
-
-CONFIG_VARIABLE = "DERMZOO_CONFIG_FILE"  # how `dermzoo serve` tells its worker processes which file to read
 
 logger = logging.getLogger("dermzoo")
 

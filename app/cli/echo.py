@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from app.cli.opening import config_option, read_settings
+from app.cli.configuration import config_option, read_settings
 from app.dimse.errors import AssociationEnded
 from app.dimse.peers import Peer
 from app.dimse.process import check_peers

@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 
 from app.archive.archive import Archive
-from app.cli.opening import config_option, opened_archive, read_settings
+from app.cli.configuration import config_option, read_settings
+from app.cli.opening import opened_archive
 from app.cli.progress import progress
 from app.corpus.isic.importer import Report, RowOutcome, files_without_row, import_rows, list_pictures
 from app.corpus.isic.mapping import MappingOptions

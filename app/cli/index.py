@@ -8,7 +8,8 @@ import click
 
 from app.archive.index import index_folder
 from app.archive.index_report import IndexReport, shown
-from app.cli.opening import config_option, opened_archive, read_settings
+from app.cli.configuration import config_option, read_settings
+from app.cli.opening import opened_archive
 from app.cli.progress import progress
 
 _LISTED = (

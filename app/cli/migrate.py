@@ -6,7 +6,7 @@ import click
 
 from app.catalog.database import Catalog
 from app.catalog.migrate import migrate as migrate_catalog
-from app.cli.opening import config_option, read_settings
+from app.cli.configuration import config_option, read_settings
 
 
 @click.command()

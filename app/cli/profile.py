@@ -9,7 +9,7 @@ from app.archive.archive import CAGED_WALL_S
 from app.archive.profile import profile_folder
 from app.archive.profile_report import lines, to_json
 from app.cage import Cage
-from app.cli.opening import config_option, read_settings
+from app.cli.configuration import config_option, read_settings
 from app.cli.progress import progress
 
 

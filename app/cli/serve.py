@@ -1,24 +1,26 @@
-"""`dermzoo serve`: the web server, in one process or several."""
+"""`dermzoo serve`: the web server, in one process or several.
+
+With several, this one only starts and watches them, and stays small: it holds what it imports as long as it
+runs.
+"""
 
 import os
 import signal
 import sys
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import click
 import uvicorn
 
-from app.archive.archive import Archive
-from app.cli.opening import config_option, opened_archive, prepare_catalog, read_settings
-from app.dimse.process import Listeners, check_peers, listening_socket, tls_context
-from app.errors import SettingsError
-from app.main import CONFIG_VARIABLE
+from app.cli.configuration import config_option, read_settings
 from app.observability.logging import configure_logging
-from app.observability.metrics import share_between_processes
-from app.settings import Settings
-from app.throttle.budget import open_budget
-from app.web.dependencies import SERVICE_PATH
-from app.web.protocol import BoundedHttpProtocol
+from app.observability.shared_metrics import share_between_processes
+from app.settings import CONFIG_VARIABLE, SERVICE_PATH, Settings
 
 
 @click.command()
@@ -40,9 +42,8 @@ def serve(
     """
     settings = read_settings(config, host=host, port=port, workers=workers, dimse=dimse)
     configure_logging(settings.log_level)
-    prepare_catalog(settings)
-    _check_before_start(settings)
     _tell_worker_processes(settings, config)
+    _check(settings)
     click.echo(
         f"dermzoo serves DICOMweb at {settings.base_url}{SERVICE_PATH}\n"
         f"  studies   {settings.base_url}{SERVICE_PATH}/studies\n"
@@ -52,15 +53,11 @@ def serve(
         "Stop it with Ctrl-C. Not for clinical use.",
         err=True,
     )
-    listeners = _listen_beside(settings)
-    # uvicorn stops in good order and then raises the signal again: by then it is no more than the end.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: sys.exit(0))
-    try:
+    with _listening_beside(settings):
+        # uvicorn stops in good order and then raises the signal again: by then it is no more than the end.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: sys.exit(0))
         _serve_web(settings)
-    finally:
-        if listeners is not None:
-            listeners.close()
 
 
 def _serve_web(settings: Settings) -> None:
@@ -70,7 +67,7 @@ def _serve_web(settings: Settings) -> None:
         host=settings.host,
         port=settings.port,
         workers=settings.workers,
-        http=BoundedHttpProtocol,
+        http="app.web.protocol:BoundedHttpProtocol",
         loop="uvloop",
         ws="none",
         log_config=None,
@@ -81,13 +78,30 @@ def _serve_web(settings: Settings) -> None:
     )
 
 
-def _listen_beside(settings: Settings) -> Listeners | None:
-    """Start what listens on the DICOM network; raises SettingsError now rather than in its processes."""
+def _check(settings: Settings) -> None:
+    """Check what the settings name, in a process that ends with what it imported; raises SettingsError."""
+    chosen = settings.model_dump()
+    if settings.workers == 1:  # this process will hold the application itself
+        _check_here(chosen)
+        return
+    with ProcessPoolExecutor(1, get_context("fork")) as short_lived:
+        short_lived.submit(_check_here, chosen).result()
+
+
+def _check_here(chosen: Mapping[str, Any]) -> None:
+    from app.cli.before_serving import check_before_serving  # noqa: PLC0415 see above
+
+    check_before_serving(Settings(**chosen))
+
+
+@contextmanager
+def _listening_beside(settings: Settings) -> Iterator[None]:
+    """Start what listens on the DICOM network, and end it in good order; raises SettingsError."""
     if not settings.dimse:
-        return None
-    listening_socket(settings).close()
-    tls_context(settings)
-    check_peers(settings)
+        yield
+        return
+    from app.dimse.listeners import Listeners  # noqa: PLC0415 see above
+
     click.echo(
         f"  DICOM     {settings.dimse_ae_title} at {settings.host}:{settings.dimse_port}; try\n"
         f"            echoscu -aec {settings.dimse_ae_title} {settings.host} {settings.dimse_port}",
@@ -95,30 +109,14 @@ def _listen_beside(settings: Settings) -> Listeners | None:
     )
     listeners = Listeners(settings)
     listeners.wait_until_ready()
-    return listeners
-
-
-def _check_before_start(settings: Settings) -> None:
-    """Raise SettingsError now, once, rather than in every worker; clear what a killed server left."""
-    if settings.budget_url.startswith("memory:") and settings.workers > 1:
-        raise SettingsError(
-            "DERMZOO_THROTTLE_URL=memory: gives each worker process a budget of its own. "
-            "Use mmap:PATH, or --workers 1"
-        )
-    if settings.throttle == "on":
-        open_budget(settings).close()
-    with opened_archive(settings) as archive:
-        _clear_scratch(archive)
-
-
-def _clear_scratch(archive: Archive) -> None:
-    if archive.scratch_dir.is_dir():
-        for left_over in archive.scratch_dir.iterdir():
-            left_over.unlink()
+    try:
+        yield
+    finally:
+        listeners.close()
 
 
 def _tell_worker_processes(settings: Settings, config: Path | None) -> None:
-    """Leave them the settings that were given as options."""
+    """Leave them the settings that were given as options. Before anything imports prometheus_client."""
     for name in ("host", "port", "workers"):
         os.environ[f"DERMZOO_{name.upper()}"] = str(getattr(settings, name))
     if config is not None:

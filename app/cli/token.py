@@ -8,7 +8,8 @@ import orjson
 
 from app.auth.principals import SCOPES
 from app.auth.tokens import create_token, list_tokens, revoke_token
-from app.cli.opening import config_option, opened_archive, read_settings
+from app.cli.configuration import config_option, read_settings
+from app.cli.opening import opened_archive
 
 
 @click.group()

@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 
 from app.archive.verify import verify as verify_archive
-from app.cli.opening import config_option, opened_archive, read_settings
+from app.cli.configuration import config_option, read_settings
+from app.cli.opening import opened_archive
 from app.cli.progress import progress
 
 

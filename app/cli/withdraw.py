@@ -9,7 +9,8 @@ import orjson
 from app.archive.withdraw import restore as restore_named
 from app.archive.withdraw import withdraw_named
 from app.archive.withdraw import withdrawn as all_withdrawn
-from app.cli.opening import config_option, opened_archive, read_settings
+from app.cli.configuration import config_option, read_settings
+from app.cli.opening import opened_archive
 
 BY = "command line"
 

@@ -1,21 +1,24 @@
-"""A stored DICOM file as conversions read it: where it is, what precedes its bytes, where its frames lie."""
+"""A stored DICOM file as conversions read it: where it is, what precedes its bytes, where its frames lie.
+
+A server process names a file with it and never reads one: pydicom, 25 MiB of memory, is imported where it is
+read.
+"""
 
 import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import BinaryIO, NamedTuple, cast
-
-from pydicom import dcmread
-from pydicom.dataset import Dataset, FileDataset
-from pydicom.filereader import read_dataset, read_partial
-from pydicom.tag import BaseTag
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, cast
 
 from app.dicom.frames import frame_segments, needs_decoding
 from app.dicom.part10 import PREAMBLE, inflate, read_part10
 from app.dicom.uids import DEFLATED, EXPLICIT_VR_LITTLE_ENDIAN
 from app.errors import InstanceUnavailable
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset, FileDataset
+    from pydicom.tag import BaseTag
 
 _PIXEL_KEYWORDS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _PIXEL_TAGS = {0x7FE00008, 0x7FE00009, 0x7FE00010}
@@ -41,22 +44,24 @@ class DicomFile:
     offset: int = 0
     frames: bytes = b""
 
-    def read_header(self) -> FileDataset:
+    def read_header(self) -> "FileDataset":
         """Read everything before the pixels."""
         return self._read(stop_before_pixels=True)
 
-    def read_whole(self) -> FileDataset:
+    def read_whole(self) -> "FileDataset":
         """Read everything; the pixels stay as they are stored."""
         whole = self._read(stop_before_pixels=False)
         # A file that ends within its pixels gives nothing at all; what comes before them is still good.
         return whole or self.read_header()
 
-    def read_all_but_pixels(self) -> tuple[FileDataset, PixelPlace | None]:
+    def read_all_but_pixels(self) -> "tuple[FileDataset, PixelPlace | None]":
         """Read what stands before and after the pixels, and where they are; they are not read."""
+        from pydicom.filereader import read_dataset, read_partial  # noqa: PLC0415 see above
+
         with self.open() as source:
             found: list[tuple[int, int]] = []
 
-            def at_pixels(tag: BaseTag, _vr: str | None, length: int) -> bool:
+            def at_pixels(tag: "BaseTag", _vr: str | None, length: int) -> bool:
                 if tag in _PIXEL_TAGS:
                     found.append((int(tag), length))
                 return bool(found)
@@ -114,12 +119,14 @@ class DicomFile:
                 raise InstanceUnavailable("The stored file is shorter than it was when it was indexed.")
             yield os.pread(descriptor, length, offset)
 
-    def _read(self, *, stop_before_pixels: bool) -> FileDataset:
+    def _read(self, *, stop_before_pixels: bool) -> "FileDataset":
+        from pydicom import dcmread  # noqa: PLC0415 see above
+
         with self.open() as source:
             return dcmread(source, stop_before_pixels=stop_before_pixels)
 
 
-def pixel_keyword(dataset: Dataset) -> str | None:
+def pixel_keyword(dataset: "Dataset") -> str | None:
     """Find the keyword of the element that holds the pixels, if there is one."""
     return next((keyword for keyword in _PIXEL_KEYWORDS if keyword in dataset), None)
 

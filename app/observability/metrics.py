@@ -2,14 +2,13 @@
 
 import os
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest, multiprocess
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-MULTIPROCESS_DIR = "PROMETHEUS_MULTIPROC_DIR"
+from app.observability.shared_metrics import MULTIPROCESS_DIR
 
 
 class Metrics:
@@ -71,14 +70,3 @@ class _Momentary(Collector):
 
     def collect(self) -> Iterable[GaugeMetricFamily]:
         return self.gauges
-
-
-def share_between_processes(folder: Path) -> None:
-    """Have the worker processes that are started from here keep their counts in `folder`, emptied first.
-
-    Must be called before prometheus_client makes its first metric.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    for left_over in folder.glob("*.db"):
-        left_over.unlink()
-    os.environ[MULTIPROCESS_DIR] = str(folder)

@@ -11,8 +11,8 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
+from app.settings import SERVICE_PATH
 from app.web.conditional import content_answer
-from app.web.dependencies import SERVICE_PATH
 from app.web.dicomweb import RESOURCES, URI_SERVICE, Resource
 from app.web.errors import problem
 from app.web.negotiation import MediaRange, parse_accept

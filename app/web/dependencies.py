@@ -11,12 +11,11 @@ from starlette.requests import Request
 from app.archive.archive import Archive
 from app.auth.principals import Principal
 from app.catalog.holdings import Reference
+from app.settings import SERVICE_PATH
 from app.web.errors import RequestError
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-SERVICE_PATH = "/dicom-web"
 
 UID = re.compile(r"[0-9.]{1,64}")
 

@@ -2,8 +2,8 @@
 
 from app.auth.principals import SCOPES
 from app.observability.metrics import Metrics
+from app.settings import SERVICE_PATH
 from app.web import health
-from app.web.dependencies import SERVICE_PATH
 from app.web.dicomweb import RESOURCES
 from tools.docs.tables import code, sentence, table
 
