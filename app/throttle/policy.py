@@ -154,8 +154,8 @@ def _within_cost(policy: Policy, processes: int) -> Policy:
         return policy
     if "bytes" not in policy.shared.model_fields_set:
         per_second, burst = affordable(cost, processes)
-        bought = Shared(bytes=Allowance(per_second=per_second, burst=burst))
-        return policy.model_copy(update={"shared": bought})
+        bought = {"bytes": Allowance(per_second=per_second, burst=burst)}
+        return policy.model_copy(update={"shared": policy.shared.model_copy(update=bought)})
     worst = cost.price(worst_month_bytes(shared.per_second, shared.burst, processes))
     if worst > cost.per_month:
         logger.warning(
