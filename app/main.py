@@ -19,10 +19,11 @@ from app.observability.logging import configure_logging, request_log_writer
 from app.observability.metrics import Metrics
 from app.observability.requests import RequestLog
 from app.settings import CONFIG_VARIABLE, SERVICE_PATH, Settings, load_settings
-from app.throttle.budget import Budget, open_budget
+from app.throttle.budget import Budget
 from app.throttle.clients import Clients
 from app.throttle.limits import RouteLimits, RouteRefused
 from app.throttle.middleware import Throttle
+from app.throttle.opening import open_budget, watch_policy
 from app.web import errors, health
 from app.web.authentication import Authentication
 from app.web.capabilities import Capabilities
@@ -68,13 +69,15 @@ def _application(
 ) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        watch = None if budget is None else watch_policy(budget, archive.settings)
         try:
             yield
         finally:
             commitments.close()
             searches.close()
             archive.close()
-            if budget is not None:
+            if budget is not None and watch is not None:
+                watch.close()
                 budget.close()
 
     return FastAPI(

@@ -30,6 +30,7 @@ LINGER_S = 1.0
 _META = pdu.HEADER_BYTES
 
 # PS3.8 Table 9-21: source and reason of a rejection.
+_NO_REASON_GIVEN = (1, 1)
 _CALLED_AE_TITLE_UNKNOWN = (1, 7)
 _LOCAL_LIMIT_EXCEEDED = (3, 2)
 
@@ -81,6 +82,7 @@ class Listener:
         except Exception:
             logger.exception("an association failed", extra={"facts": {"client": address}})
         finally:
+            toll.close()
             os.close(slot)
             wire.linger(LINGER_S)
             wire.close()
@@ -98,7 +100,11 @@ class Listener:
         if settings.dimse_check_called_ae_title and called != settings.dimse_ae_title:
             self._refuse(wire, address, _CALLED_AE_TITLE_UNKNOWN, f"called {called!r}")
             return
-        if toll.refusal() is not None:
+        refusal = toll.refusal()
+        if refusal is not None and refusal.is_denied:
+            self._refuse(wire, address, _NO_REASON_GIVEN, "denied by the budget")
+            return
+        if refusal is not None:
             self._refuse(wire, address, _LOCAL_LIMIT_EXCEEDED, "over the budget", transient=True)
             return
         agreement, acceptance = agree(request, private_too=settings.dimse_private_sop_classes)

@@ -17,7 +17,7 @@ from app.errors import SettingsError
 from app.observability.associations import AssociationMetrics
 from app.observability.logging import configure_logging
 from app.settings import Settings
-from app.throttle.budget import open_budget
+from app.throttle.opening import open_budget, watch_policy
 
 
 def listening_socket(settings: Settings) -> socket.socket:
@@ -84,6 +84,8 @@ def run_listener(chosen: dict[str, Any], parent: Connection) -> None:
     settings = Settings(**chosen)
     configure_logging(settings.log_level)
     listener = make_listener(settings)
+    if listener.budget is not None:
+        watch_policy(listener.budget, settings)
 
     def stop(_number: int = 0, _frame: FrameType | None = None) -> None:
         listener.stopping.set()

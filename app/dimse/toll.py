@@ -3,39 +3,67 @@
 import threading
 from collections.abc import Callable
 
-from app.throttle.budget import Account, Budget, Refusal
+from app.throttle.accounts import Account
+from app.throttle.budget import Budget
 from app.throttle.clients import Client, network_key, parse_address
+from app.throttle.verdicts import Refusal
 
 _LONGEST_STEP_S = 1.0
+_ASK_AGAIN_S = 0.1
 
 
 class Toll:
-    """The budget of one association; without a budget everything passes."""
+    """The budget of one association; without a budget everything passes.
+
+    A message holds a seat among the client's requests under way until the next message, or the end.
+    """
 
     def __init__(self, budget: Budget | None, address: str, stopping: threading.Event) -> None:
         self._budget = budget
         self._stopping = stopping
-        self._account: Account | None = None
+        parsed = parse_address(address)
+        self._client = Client(network_key(parsed) if parsed else "local")
+        self._seated: Account | None = None
         self.waited_s = 0.0
-        if budget is not None:
-            parsed = parse_address(address)
-            self._account = budget.account(Client(network_key(parsed) if parsed else "local"))
 
     def refusal(self) -> Refusal | None:
         """Count one request, waiting its turn; return why it may not be answered."""
-        if self._budget is None or self._account is None:
+        if self._budget is None:
             return None
-        admitted = self._budget.admit(self._account)
+        self.close()
+        account = self._budget.account(self._client)
+        admitted = self._admit(account)
         if isinstance(admitted, Refusal):
             return admitted
+        self._seated = account
         self._wait(admitted, self._stopping.is_set)
         return None
 
     def pay(self, size: int) -> None:
         """Charge bytes that are about to be sent, and wait until they may be."""
-        if self._budget is None or self._account is None or self._budget.spend(self._account, size):
+        if self._budget is None:
             return
-        self._wait(self._budget.owe(self._account, size), self._stopping.is_set)
+        account = self._budget.account(self._client)
+        if not self._budget.spend(account, size):
+            self._wait(self._budget.owe(account, size).wait_s, self._stopping.is_set)
+
+    def close(self) -> None:
+        """Give up the seat of what was asked last."""
+        if self._budget is not None and self._seated is not None:
+            self._budget.leave(self._seated)
+        self._seated = None
+
+    def _admit(self, account: Account) -> float | Refusal:
+        """Ask the budget, and again while only other requests of the client are in the way."""
+        assert self._budget is not None
+        left_s = self._budget.policy.hold.longest_s
+        while True:
+            admitted = self._budget.admit(account)
+            is_full = isinstance(admitted, Refusal) and admitted.is_for_seats
+            if not is_full or left_s <= 0 or self._stopping.is_set():
+                return admitted
+            self._wait(_ASK_AGAIN_S, self._stopping.is_set)
+            left_s -= _ASK_AGAIN_S
 
     def _wait(self, seconds: float, is_over: Callable[[], bool]) -> None:
         while seconds > 0 and not is_over():
@@ -47,5 +75,7 @@ class Toll:
 
 def comment_on(refusal: Refusal) -> str:
     """Return an Error Comment (0000,0902), at most 64 characters."""
+    if refusal.is_denied:
+        return "This archive does not answer your network"
     whose = "The budget of all callers" if refusal.is_shared else "Your budget"
     return f"{whose} is used up; ask again in {refusal.retry_after_s} s"

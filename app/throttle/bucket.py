@@ -6,6 +6,8 @@ Whoever takes n tokens when b are left may act `seconds_until(b - n, 0, per_seco
 no more than a number.
 
 Over any T seconds nobody is given more than `burst + per_second * T`.
+
+A quota is a bucket that is filled at once, when a day or month of the calendar begins.
 """
 
 from typing import NamedTuple
@@ -23,6 +25,10 @@ class Bucket(NamedTuple):
     per_second: float
     burst: float
     pinned: bool = False  # never evicted: the buckets that everybody shares
+    # A quota is full at the start of its day or month and gains nothing until the end of it, both in seconds
+    # of the store's clock; `per_second` is what it comes to on average.
+    since: float = 0.0
+    until: float = 0.0  # 0: not a quota
 
 
 class Draw(NamedTuple):
@@ -45,6 +51,21 @@ def refill(tokens: float, updated_at: float, per_second: float, burst: float, no
     if now > updated_at:
         tokens += (now - updated_at) * per_second
     return burst if tokens > burst else tokens  # noqa: FURB136 - a call of min() would cost more than the rest
+
+
+def left_of_quota(tokens: float, updated_at: float, bucket: Bucket, now: float) -> float:
+    """Return what is left of a quota: all of it where the last change was before its period."""
+    if updated_at < bucket.since:
+        return bucket.burst
+    is_plausible = updated_at <= now + PLAUSIBLE_SKEW_S and -PLAUSIBLE_TOKENS <= tokens <= PLAUSIBLE_TOKENS
+    return min(tokens, bucket.burst) if is_plausible else 0.0
+
+
+def seconds_to(bucket: Bucket, balance: float, wanted: float, now: float) -> float:
+    """Return how long until a bucket or quota with `balance` holds `wanted`; 0 if it does already."""
+    if bucket.until:
+        return 0.0 if balance >= wanted else max(0.0, bucket.until - now)
+    return seconds_until(balance, wanted, bucket.per_second)
 
 
 def seconds_until(balance: float, wanted: float, per_second: float) -> float:

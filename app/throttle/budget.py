@@ -1,134 +1,137 @@
 """The budget: what a client may have now, through whichever door.
 
 Ordinary blocking calls of a few microseconds; nothing here waits: callers are told how long they must.
+Where the store is another server a call may take 50 ms, and a door with an event loop makes it `apart`.
 """
 
+import asyncio
 import math
+import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
-from typing import Literal, NamedTuple
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
-from app.errors import SettingsError
-from app.settings import Settings
-from app.throttle.bucket import Bucket, Draw, seconds_until, whole_seconds
+from app.throttle.accounts import Account, Book, Line
+from app.throttle.bucket import Draw, seconds_to
+from app.throttle.calendar import periods_at
 from app.throttle.clients import Client
-from app.throttle.leases import BYTES, Lease, Leases, draw_ahead, draw_bytes_ahead
-from app.throttle.mmap_store import MmapStore
-from app.throttle.policy import ROUTE_KINDS, Allowance, Policy, RouteKind, load_policy
-from app.throttle.stores import BucketStore, MemoryStore
+from app.throttle.leases import BYTES, REQUESTS, Leases, draw_bytes_ahead
+from app.throttle.policy import ROUTE_KINDS, Policy, RouteKind
+from app.throttle.stores import BucketStore
+from app.throttle.verdicts import DENIED, Debt, Refusal, Standing, standing_of
 
-REMEMBERED_ACCOUNTS = 8192
 REFUSAL_BYTES = 1024  # a refusal is sent too, and somebody pays for it
-SHARED_NAME = "global-bytes"
-Unit = Literal["requests", "content-bytes"]
+FLOOR_BYTES_PER_S = 64 * 1024.0  # of an answer that has begun when a quota ends
+THREADS = 8  # that wait for a store elsewhere
 
-
-class Line(NamedTuple):
-    """One bucket of an account, with what a caller may be told of it."""
-
-    name: str
-    unit: Unit
-    bucket: Bucket
-
-
-class Account(NamedTuple):
-    """The buckets of one client and the shared one; made once, kept ready for use."""
-
-    client: Client
-    requests: Line
-    content: Line
-    shared: Line
-    queued: tuple[Draw, ...]  # admission that may wait
-    at_once: tuple[Draw, ...]  # admission that may not
-    ahead: tuple[Draw, ...]  # admission of many; empty where the client never has plenty
-    lease: Lease
-
-
-class Route(NamedTuple):
-    """The bucket of one client and a kind of costly route."""
-
-    line: Line
-    one: tuple[Draw, ...]
-    ahead: tuple[Draw, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """Which buckets were short, and after how long they will not be."""
-
-    short: tuple[Line, ...]
-    wait_s: float
-    is_shared: bool  # the client is within its own limits
-
-    @property
-    def retry_after_s(self) -> int:
-        """Whole seconds after which the same request passes, if nobody else asks meanwhile."""
-        return whole_seconds(self.wait_s)
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """How one of the caller's own buckets stands."""
-
-    policy: str
-    unit: Unit
-    per_second: float
-    capacity: int
-    remaining: int  # 0 while in debt
-    seconds_to_full: int
+T = TypeVar("T")
 
 
 class Budget:
     """Every byte and request out, checked and charged in one atomic step each."""
 
     def __init__(
-        self, policy: Policy, store: BucketStore, clock: Callable[[], float] = time.monotonic
+        self,
+        policy: Policy,
+        store: BucketStore,
+        clock: Callable[[], float] | None = None,
+        wall: Callable[[], float] = time.time,
     ) -> None:
-        self.policy = policy
-        self._store, self._clock = store, clock
+        self._store, self._clock, self._wall = store, clock or store.clock, wall
         self._leases = Leases()
-        self._shared = self._line(SHARED_NAME, "content-bytes", "", policy.shared.bytes, 1.0, pinned=True)
-        self.account: Callable[[Client], Account] = lru_cache(REMEMBERED_ACCOUNTS)(self._open_account)
-        self._route: Callable[[Client, RouteKind], Route] = lru_cache(REMEMBERED_ACCOUNTS)(self._open_route)
+        self._threads = ThreadPoolExecutor(THREADS, "budget") if store.is_remote else None
+        self._renewing = threading.Lock()
+        self.renew(policy)
+
+    @property
+    def policy(self) -> Policy:
+        """The rates in force."""
+        return self._book.policy
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether a call may take longer than an event loop can spare."""
+        return self._threads is not None
+
+    def now(self) -> float:
+        """Return the time by the store's clock."""
+        return self._clock()
+
+    def renew(self, policy: Policy | None = None) -> None:
+        """Take another policy, or begin another day; balances stay as they are."""
+        with self._renewing:
+            now = self._clock()
+            self._book = Book(policy or self.policy, self._store.key, periods_at(self._wall(), now))
+            # Looked up with each request, so not through the book.
+            self.account: Callable[[Client], Account] = self._book.account
+
+    def renew_if_due(self) -> None:
+        """Begin another day when it has begun."""
+        if self._clock() >= self._book.periods.day.until:
+            self.renew()
+
+    async def apart(self, call: Callable[[], T]) -> T:
+        """Make a call off the event loop, where the store is elsewhere."""
+        if self._threads is None:
+            return call()
+        return await asyncio.get_running_loop().run_in_executor(self._threads, call)
+
+    def later(self, call: Callable[[], object]) -> None:
+        """Make a call whose result nobody waits for."""
+        if self._threads is None:
+            call()
+        else:
+            self._threads.submit(call)
 
     def admit(self, account: Account, *, may_wait: bool = True, cheap: bool = False) -> float | Refusal:
         """Count one request; return how long it must wait before it is served, or why it may not be.
 
-        A `cheap` one may be served while the byte buckets are empty. Waiting is by turn: each request that
-        waits has its place already, whichever process it is in.
+        A `cheap` one may be served while the byte buckets are empty, and takes no seat. For any other that
+        is admitted `leave` is to be called when it has ended. Waiting is by turn: each request that waits has
+        its place already, whichever process it is in.
         """
-        if not cheap and self._leases.spend(account.lease, 1, 0):
+        if not cheap and self._leases.enter(account.lease):
             return 0.0
-        draws = account.queued if may_wait else account.at_once
-        if cheap:
-            draws = draws[:1]
-        granted, balances = self._store.take(draws, self._clock())
+        if account.treatment == "denied":
+            return DENIED
+        draws = account.cheap if cheap else account.queued if may_wait else account.at_once
+        now = self._clock()
+        granted, balances = self._store.take(draws, now)
         if not granted:
-            return self._refuse(account, draws, balances)
-        after = balances[0]
-        if after >= 0 and (cheap or balances[1] >= 1):
-            if not cheap:
-                self._take_lease(account, balances)
-            return 0.0
-        wait_s = seconds_until(after, 0, account.requests.bucket.per_second)
-        if not cheap:
-            wait_s = max(wait_s, seconds_until(balances[1], 1, account.content.bucket.per_second))
+            return self._refuse(account, draws, balances, now)
+        if cheap:
+            return self._wait(account.lines[:1], balances, now)
+        if account.seat is not None:
+            self._leases.sit(account.lease)
+        wait_s = self._wait(account.lines, balances, now)
+        if not wait_s:
+            self._take_ahead(account, balances)
         return wait_s
+
+    def may_enter(self, account: Account) -> bool:
+        """Count one request that was charged ahead; say whether it was. No store is asked."""
+        return self._leases.enter(account.lease)
+
+    def leave(self, account: Account) -> None:
+        """Note the end of a request that was admitted."""
+        if account.seat is not None:
+            spare = self._leases.rise(account.lease, account.seats_kept)
+            if spare:
+                back = (Draw(account.seat.bucket, -spare, -math.inf),)
+                self.later(lambda: self._store.take(back, self._clock()))
 
     def admit_route(self, account: Account, kind: RouteKind) -> float | Refusal:
         """Count one request to a costly route; return its wait, or the refusal."""
-        if self.is_leased(account, kind):
+        if account.treatment != "limited" or self.is_leased(account, kind):
             return 0.0
-        route = self._route(account.client, kind)
-        granted, balances = self._store.take(route.one, self._clock())
+        route, now = self._book.route(account.client, kind), self._clock()
+        granted, balances = self._store.take(route.one, now)
         if not granted:
             return self.route_refusal(account, kind)
-        if self._takes(route.ahead, balances):
+        if route.ahead and balances[0] >= route.ahead[0].least and self._store.take(route.ahead, now)[0]:
             self._leases.add_route(account.lease, kind, int(route.ahead[0].amount))
-        return seconds_until(balances[0], 0, route.line.bucket.per_second)
+        return seconds_to(route.line.bucket, balances[0], 0, now)
 
     def is_leased(self, account: Account, kind: RouteKind) -> bool:
         """Count one request to a costly route if it was charged ahead; say whether."""
@@ -136,155 +139,128 @@ class Budget:
 
     def route_refusal(self, account: Account, kind: RouteKind) -> Refusal:
         """Return the refusal of a request to a costly route, as of now."""
-        line = self._route(account.client, kind).line
-        [balance] = self._store.peek((line.bucket,), self._clock())
-        return Refusal((line,), seconds_until(balance, 1, line.bucket.per_second), is_shared=False)
+        line, now = self._book.route(account.client, kind).line, self._clock()
+        [balance] = self._store.peek((line.bucket,), now)
+        return Refusal((line,), seconds_to(line.bucket, balance, 1, now), is_shared=False)
 
     def withdraw(self, account: Account, kind: RouteKind | None = None) -> None:
         """Give back the place in a queue of a client that left before its turn."""
-        line = self._route(account.client, kind).line if kind else account.requests
-        self._take(Draw(line.bucket, -1, -math.inf))
+        line = self._book.route(account.client, kind).line if kind else account.lines[0]
+        if line.unit == "requests":
+            self._store.take((Draw(line.bucket, -1, -math.inf),), self._clock())
+
+    def spend_ahead(self, account: Account, size: int) -> bool:
+        """Spend bytes that were charged ahead, if there are so many. No store is asked."""
+        return self._leases.spend(account.lease, size)
 
     def spend(self, account: Account, size: int) -> bool:
-        """Charge bytes about to be sent, if both balances cover them all."""
-        if self._leases.spend(account.lease, 0, size):
+        """Charge bytes about to be sent, if all balances cover them."""
+        if self._leases.spend(account.lease, size):
             return True
-        draws = (Draw(account.content.bucket, size, size), Draw(account.shared.bucket, size, size))
-        return self._store.take(draws, self._clock())[0]
+        return self._store.take([Draw(line.bucket, size, size) for line in account.paying], self._clock())[0]
 
-    def owe(self, account: Account, size: int) -> float:
-        """Charge bytes whatever the balances; return after how many seconds they may be sent.
+    def owe(self, account: Account, size: int) -> Debt:
+        """Charge bytes whatever the balances; return when they may be sent.
 
         A negative size gives back what was not sent after all.
         """
-        content, shared = account.content.bucket, account.shared.bucket
-        balances = self._take(Draw(content, size, -math.inf), Draw(shared, size, -math.inf))
-        return max(
-            seconds_until(balances[0], 0, content.per_second),
-            seconds_until(balances[1], 0, shared.per_second),
-        )
+        now = self._clock()
+        draws = [Draw(line.bucket, size, -math.inf) for line in account.paying]
+        _, balances = self._store.take(draws, now)
+        wait_s = floor_s = 0.0
+        for line, balance in zip(account.paying, balances, strict=True):
+            if balance >= 0:
+                continue
+            if line.bucket.until:  # nobody waits for tomorrow with half an answer
+                floor_s = max(floor_s, size / FLOOR_BYTES_PER_S)
+            else:
+                line_wait_s = seconds_to(line.bucket, balance, 0, now)
+                wait_s = max(wait_s, line_wait_s)
+                if line.is_shared:
+                    floor_s = max(floor_s, line_wait_s)
+        return Debt(max(wait_s, floor_s), floor_s)
+
+    def through(self, account: Account, upstream: str) -> Account:
+        """Return an account whose bytes an upstream's bucket pays for too; to be charged and not admitted."""
+        return self._book.through(account, upstream)
+
+    def draw_upstream(self, name: str, *, requests: int = 0, size: int = 0) -> float | Refusal:
+        """Count requests to an archive behind the proxy and bytes from it; return the wait, or the refusal.
+
+        Bytes may be known only when they are here: then they are a debt, which the next request waits for.
+        """
+        lines, now = self._book.upstream(name), self._clock()
+        longest_s = self.policy.hold.longest_s
+        leasts = [requests - longest_s * line.bucket.per_second if requests else -math.inf for line in lines]
+        amounts = (requests, size)
+        draws = [
+            Draw(line.bucket, amount, least)
+            for line, amount, least in zip(lines, amounts, leasts, strict=True)
+        ]
+        granted, balances = self._store.take(draws, now)
+        waits = [seconds_to(line.bucket, held, 0, now) for line, held in zip(lines, balances, strict=True)]
+        if granted:
+            return max(waits)
+        short = [n for n, (held, least) in enumerate(zip(balances, leasts, strict=True)) if held < least]
+        return Refusal(tuple(lines[n] for n in short), max(waits) + 1, is_shared=True)
 
     def standing(self, account: Account) -> list[Standing]:
-        """Return how the caller's own buckets stand; nobody else's, and not the shared one."""
-        routes = [self._route(account.client, kind).line for kind in ROUTE_KINDS]
-        lines = [account.requests, account.content, *routes]
-        balances = self._store.peek([line.bucket for line in lines], self._clock())
-        return [_standing(line, balance) for line, balance in zip(lines, balances, strict=True)]
+        """Return how the caller's own buckets stand; nobody else's, and none that it shares."""
+        routes = [self._book.route(account.client, kind).line for kind in ROUTE_KINDS]
+        own = [line for line in account.lines if not line.is_shared and line.name != "subnet-bytes"]
+        lines = [*own, *routes] if account.treatment == "limited" else []
+        now = self._clock()
+        balances = self._store.peek([line.bucket for line in lines], now)
+        return [standing_of(line, balance, now) for line, balance in zip(lines, balances, strict=True)]
 
     def shared_balance(self) -> float:
         """Return the bytes that all clients have left, for the operator's metrics; negative in debt."""
-        return self._store.peek([self._shared.bucket], self._clock())[0]
+        return self._store.peek([self._book.rate_for_all.bucket], self._clock())[0]
 
     def close(self) -> None:
         """Let go of the store."""
+        if self._threads is not None:
+            self._threads.shutdown(cancel_futures=True)
         self._store.close()
 
-    def _take_lease(self, account: Account, balances: Sequence[float]) -> None:
+    def _take_ahead(self, account: Account, balances: Sequence[float]) -> None:
         """Take ahead for the next requests of a client that is far from every limit."""
-        if self._takes(account.ahead, balances):
-            self._leases.add(account.lease, int(account.ahead[0].amount), BYTES)
+        if account.ahead is None or balances[0] < account.ahead.least:
+            return
+        lease = account.lease
+        requests = min(int(account.ahead.amount), REQUESTS - lease.requests)
+        size = max(0, BYTES - lease.bytes)
+        draws = [account.ahead._replace(amount=requests)]
+        draws += [draw_bytes_ahead(line.bucket, size) for line in account.paying]
+        first = len(balances) - len(account.paying)
+        if any(held < draw.least for held, draw in zip(balances[first:], draws[1:], strict=True)):
+            return
+        if self._store.take(draws, self._clock())[0]:
+            self._leases.add(lease, requests, size)
 
-    def _takes(self, ahead: Sequence[Draw], balances: Sequence[float]) -> bool:
-        if not ahead or any(held < draw.least for held, draw in zip(balances, ahead, strict=True)):
-            return False
-        return self._store.take(ahead, self._clock())[0]
+    def _wait(self, lines: Sequence[Line], balances: Sequence[float], now: float) -> float:
+        """Return when an admitted request is served: without debt of requests, a byte in every bucket."""
+        wait_s = 0.0
+        for line, balance in zip(lines, balances, strict=False):
+            wanted = 1 if line.unit == "content-bytes" else 0
+            if balance < wanted:
+                wait_s = max(wait_s, seconds_to(line.bucket, balance, wanted, now))
+        return wait_s
 
-    def _take(self, *draws: Draw) -> list[float]:
-        return self._store.take(draws, self._clock())[1]
-
-    def _refuse(self, account: Account, draws: Sequence[Draw], balances: Sequence[float]) -> Refusal:
+    def _refuse(
+        self, account: Account, draws: Sequence[Draw], balances: Sequence[float], now: float
+    ) -> Refusal:
         """Charge the bytes of the refusal first, so that its Retry-After is still true after it was sent."""
-        lines = (account.requests, account.content, account.shared)
+        lines = account.lines[: len(draws)]
         short = tuple(
-            line for line, draw, balance in zip(lines, draws, balances, strict=False) if balance < draw.least
+            line for line, draw, held in zip(lines, draws, balances, strict=True) if held < draw.least
         )
-        after = [
-            balances[0],
-            *self._take(*(Draw(line.bucket, REFUSAL_BYTES, -math.inf) for line in lines[1:])),
-        ]
-        wait_s = max(
-            seconds_until(balance, 1, line.bucket.per_second)
-            for line, balance in zip(lines[: len(draws)], after, strict=False)
-        )
-        own = tuple(line for line in short if line is not account.shared)
+        refusal = Refusal(short, 0.0, is_shared=all(line.is_shared for line in short))
+        after = dict(zip(lines, balances, strict=True))
+        if not refusal.is_for_seats:
+            charged = [Draw(line.bucket, REFUSAL_BYTES, -math.inf) for line in account.paying]
+            _, held_after = self._store.take(charged, now)
+            after |= dict(zip(account.paying, held_after, strict=True))
+        wait_s = max(seconds_to(line.bucket, after[line], 1, now) for line in lines)
+        own = tuple(line for line in short if not line.is_shared)
         return Refusal(own or short, wait_s, is_shared=not own)
-
-    def _open_account(self, client: Client) -> Account:
-        allowed, factor = self.policy.client, self._factor(client)
-        requests = self._line("client-requests", "requests", client.key, allowed.requests, factor)
-        content = self._line("client-bytes", "content-bytes", client.key, allowed.bytes, factor)
-
-        def admission(longest_s: float) -> tuple[Draw, ...]:
-            # A place in the queue is a debt; the longest wait bounds it.
-            return (
-                Draw(requests.bucket, 1, 1 - longest_s * requests.bucket.per_second),
-                Draw(content.bucket, 0, 1 - longest_s * content.bucket.per_second),
-                Draw(self._shared.bucket, 0, 1),
-            )
-
-        first = draw_ahead(requests.bucket)
-        rest = (draw_bytes_ahead(content.bucket), draw_bytes_ahead(self._shared.bucket))
-        return Account(
-            client,
-            requests,
-            content,
-            self._shared,
-            queued=admission(self.policy.hold.longest_s),
-            at_once=admission(0),
-            ahead=(first, *rest) if first else (),
-            lease=Lease(),
-        )
-
-    def _open_route(self, client: Client, kind: RouteKind) -> Route:
-        name, allowance = f"{kind}-requests", self.policy.route(kind)
-        line = self._line(name, "requests", client.key, allowance, self._factor(client))
-        # A place in the queue is a debt; the longest wait bounds it.
-        least = 1 - line.bucket.per_second * self.policy.hold.longest_s
-        ahead = draw_ahead(line.bucket)
-        return Route(line, (Draw(line.bucket, 1, least),), (ahead,) if ahead else ())
-
-    def _factor(self, client: Client) -> float:
-        return self.policy.token.factor if client.has_token else 1.0
-
-    def _line(
-        self, name: str, unit: Unit, owner: str, allowance: Allowance, factor: float, *, pinned: bool = False
-    ) -> Line:
-        key = self._store.key(f"{name} {owner}")
-        return Line(name, unit, Bucket(key, allowance.per_second * factor, allowance.burst * factor, pinned))
-
-
-def _standing(line: Line, balance: float) -> Standing:
-    bucket = line.bucket
-    return Standing(
-        policy=line.name,
-        unit=line.unit,
-        per_second=bucket.per_second,
-        capacity=int(bucket.burst),
-        remaining=max(0, int(balance)),
-        seconds_to_full=math.ceil(seconds_until(balance, bucket.burst, bucket.per_second)),
-    )
-
-
-def open_store(url: str) -> BucketStore:
-    """Open `memory:` (one process) or `mmap:PATH` (all processes of this host).
-
-    Raises SettingsError.
-    """
-    scheme, _, rest = url.partition(":")
-    if scheme == "memory" and not rest.strip("/"):
-        return MemoryStore()
-    if scheme == "mmap" and rest:
-        return MmapStore(Path(rest))
-    raise SettingsError(f"DERMZOO_THROTTLE_URL is {url!r}; it must be 'memory:' or 'mmap:PATH'")
-
-
-def open_budget(settings: Settings) -> Budget:
-    """Open the budget that the settings name.
-
-    Raises SettingsError.
-    """
-    is_chosen = settings.throttle_file != type(settings).model_fields["throttle_file"].default
-    if is_chosen and not settings.throttle_file.exists():
-        raise SettingsError(f"DERMZOO_THROTTLE_FILE is {settings.throttle_file}, which does not exist")
-    processes = settings.workers + (settings.dimse_processes if settings.dimse else 0)
-    return Budget(load_policy(settings.throttle_file, processes), open_store(settings.budget_url))

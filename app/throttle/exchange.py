@@ -8,9 +8,12 @@ back-pressure holds.
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
+from functools import partial
 from typing import Any
 
-from app.throttle.budget import Account, Budget, Refusal
+from app.throttle.accounts import Account
+from app.throttle.budget import Budget
+from app.throttle.verdicts import Debt, Refusal
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -28,6 +31,10 @@ class ClientGone(ConnectionResetError):
     """The client left before its answer was complete."""
 
 
+class CutShort(ClientGone):
+    """All clients together have nothing left, and this answer had its time to end: to be broken off."""
+
+
 class Exchange:
     """The budget's view of one request; the layers outside read its figures for logs and metrics.
 
@@ -39,6 +46,9 @@ class Exchange:
     refused: Refusal | None = None
     is_gone = False  # the client left before the answer was complete
     _header_bytes = 0
+    _body_bytes: int | None = None  # as the application announced
+    _reserved_bytes = 0  # charged, and not sent yet
+    _floor_s = 0.0  # how long the buckets of all have held this answer back
     _unlooked_bytes = 0
     _is_complete = False
     _is_reading = False
@@ -87,6 +97,8 @@ class Exchange:
             raise ClientGone("the client has gone")
         kind = message["type"]
         if kind == "http.response.body":
+            if self._budget.is_remote:
+                return self._send_apart(message)
             more = message.get("more_body", False)
             size = self._charge(message)
             if size < 0:
@@ -99,27 +111,35 @@ class Exchange:
             size = STATUS_LINE_BYTES
             for name, value in message.get("headers", ()):
                 size += len(name) + len(value) + 4
+                if name == b"content-length":
+                    self._body_bytes = int(value)
             self._header_bytes = size
             if message["status"] in BODILESS:
                 self._has_body = False
         return self._send(message)
 
-    async def wait(self, seconds: float) -> None:
-        """Wait, in steps, and notice a client that leaves meanwhile: then raise ClientGone."""
-        while seconds > 0:
+    async def wait(self, seconds: float, woken: asyncio.Future[None] | None = None) -> None:
+        """Wait, in steps, and notice a client that leaves meanwhile: then raise ClientGone.
+
+        Who is woken waits no longer; and counts the time himself.
+        """
+        while seconds > 0 and not (woken and woken.done()):
             step = min(seconds, LONGEST_STEP_S)
-            await self._pause(step)
-            self.waited_s += step
+            await self._pause(step, woken)
+            if woken is None:
+                self.waited_s += step
             seconds -= step
             if self.is_gone:
                 raise ClientGone("the client has gone")
 
     def finish(self) -> None:
-        """End the watch over the mailbox, and let go of the connection.
+        """Give back what was reserved, end the watch over the mailbox, and let go of the connection.
 
         It leads back here through the scope: every request would be left to the collector of cycles.
         """
         del self._receive, self._send
+        if self._reserved_bytes > 0:
+            self._budget.later(partial(self._budget.owe, self.account, -self._reserved_bytes))
         if self._watch is None:
             return
         if not self._watch.done():
@@ -134,8 +154,44 @@ class Exchange:
         if not body_size or self._is_cheap:
             if size:
                 self._budget.owe(self.account, size)
-        elif not self._budget.spend(self.account, size):
+        elif size <= self._reserved_bytes:
+            self._reserved_bytes -= size
+        elif not (self._reserve(message, size) or self._budget.spend(self.account, size)):
             return -1
+        self._header_bytes = 0
+        return size
+
+    def _reserve(self, message: Message, size: int) -> bool:
+        """Charge all of an answer whose length is known with its first piece, if the balances cover it."""
+        if self._body_bytes is None or not message.get("more_body", False):
+            return False
+        whole = self._body_bytes + size - len(message["body"])
+        self._body_bytes = None
+        if whole <= size or not self._budget.spend(self.account, whole):
+            return False
+        self._reserved_bytes = whole - size
+        return True
+
+    async def _send_apart(self, message: Message) -> None:
+        """Send, charging off the event loop what was not charged ahead."""
+        more, size = message.get("more_body", False), self._charge_ahead(message)
+        if not size:
+            size = await self._budget.apart(partial(self._charge, message))
+        if size < 0:
+            await self._send_paced(message["body"], more=more)
+            return
+        self.bytes_charged += size
+        self._is_complete = not more
+        await self._send_piece(message, size)
+
+    def _charge_ahead(self, message: Message) -> int:
+        """Charge a piece without asking a store; return how many bytes, 0 if it cannot be."""
+        body_size = len(message.get("body", b"")) if self._has_body else 0
+        size = body_size + self._header_bytes
+        if size <= self._reserved_bytes:
+            self._reserved_bytes -= size
+        elif not self._budget.spend_ahead(self.account, size):
+            return 0
         self._header_bytes = 0
         return size
 
@@ -148,19 +204,31 @@ class Exchange:
         for offset in range(0, len(body), SLICE_BYTES):
             piece = body[offset : offset + SLICE_BYTES]
             size, self._header_bytes = len(piece) + self._header_bytes, 0
-            wait_s = self._budget.owe(self.account, size)
-            if wait_s:
-                try:
-                    await self.wait(wait_s)
-                except BaseException:
-                    self._budget.owe(self.account, -size)  # not sent after all
-                    raise
+            wait_s = await self._pay(size)
             self.bytes_charged += size
             more_slices = offset + SLICE_BYTES < len(body)
             self._is_complete = not more and not more_slices
             await self._send({"type": "http.response.body", "body": piece, "more_body": more or more_slices})
             if not wait_s and (more or more_slices):
                 await self._look_around(size)
+
+    async def _pay(self, size: int) -> float:
+        """Charge bytes whatever the balances, and wait until they may be sent; return how long that was."""
+        debt = await self._budget.apart(partial(self._budget.owe, self.account, size))
+        if not debt.wait_s:
+            return 0.0
+        try:
+            await self._wait_out(debt)
+        except BaseException:
+            self._budget.later(partial(self._budget.owe, self.account, -size))  # not sent after all
+            raise
+        return debt.wait_s
+
+    async def _wait_out(self, debt: Debt) -> None:
+        self._floor_s += debt.floor_s
+        if self._floor_s > self._budget.policy.shared.finish_s:
+            raise CutShort("the budget of all clients is used up")
+        await self.wait(debt.wait_s)
 
     async def _look_around(self, size: int) -> None:
         """Let the event loop tell whether the client has gone; servers drop its bytes in silence."""
@@ -170,16 +238,17 @@ class Exchange:
             self._start_watch()
             await asyncio.sleep(0)
 
-    async def _pause(self, seconds: float) -> None:
+    async def _pause(self, seconds: float, woken: asyncio.Future[None] | None = None) -> None:
         self._start_watch()
-        if self._watch is None or self._watch.done():
+        others = [each for each in (self._watch, woken) if each is not None and not each.done()]
+        if not others:
             await self._sleep(seconds)
             return
         sleeping = asyncio.ensure_future(self._sleep(seconds))
         try:
-            await asyncio.wait({sleeping, self._watch}, return_when=asyncio.FIRST_COMPLETED)
-            if not self.is_gone:
-                await sleeping
+            pending: set[asyncio.Future[None]] = {sleeping, *others}
+            while not (sleeping.done() or self.is_gone or (woken and woken.done())):
+                _, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
         finally:
             sleeping.cancel()
 

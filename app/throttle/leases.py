@@ -1,5 +1,8 @@
 """What one process has taken ahead of need: charged already, so spent without asking the shared store again.
 
+A seat is one of the requests that a client may have under way at a time. A process keeps a few of those that
+were given up, and a request that takes one of these asks nobody.
+
 A lease is taken only while every bucket it comes from holds plenty, so a client near its limit is always
 counted exactly, and nobody ever sends what was not charged before. What a process leaves unspent is lost to
 the client; at that distance from the limit it does not notice.
@@ -10,7 +13,7 @@ from threading import Lock
 from app.throttle.bucket import Bucket, Draw
 
 REQUESTS = 64  # at most
-BYTES = 256 * 1024
+BYTES = 256 * 1024  # at most, in all that a process has of one client
 PLENTY = 64  # leases that a bucket must hold before one is taken from it
 MOST_CLIENTS = 256  # at a time, so that no more than 64 MiB were charged and may still go out
 
@@ -18,11 +21,13 @@ MOST_CLIENTS = 256  # at a time, so that no more than 64 MiB were charged and ma
 class Lease:
     """What is left of what one client's requests are served from; an empty one is nothing taken."""
 
-    __slots__ = ("bytes", "requests", "routes")
+    __slots__ = ("bytes", "requests", "routes", "seated", "seats")
 
     def __init__(self) -> None:
         self.requests = 0
         self.bytes = 0
+        self.seats = 0  # counted in the store as ours
+        self.seated = 0  # requests under way
         self.routes: dict[str, int] = {}  # requests left, by kind of route
 
 
@@ -33,12 +38,34 @@ class Leases:
         self._taken: dict[Lease, None] = {}  # in the order they were first taken
         self._lock = Lock()
 
-    def spend(self, lease: Lease, requests: int, size: int) -> bool:
-        """Spend from a client's lease, all or nothing; a request needs bytes left to be answered with."""
+    def enter(self, lease: Lease) -> bool:
+        """Serve one request of a client from its lease; it needs a seat, and bytes to be answered with."""
         with self._lock:
-            if lease.requests < requests or lease.bytes < (size or 1):
+            if lease.requests < 1 or lease.bytes < 1 or lease.seated >= lease.seats:
                 return False
-            lease.requests -= requests
+            lease.requests -= 1
+            lease.seated += 1
+            return True
+
+    def sit(self, lease: Lease) -> None:
+        """Note a request under way whose seat the store has just counted."""
+        with self._lock:
+            lease.seats += 1
+            lease.seated += 1
+
+    def rise(self, lease: Lease, kept: int) -> int:
+        """Note the end of a request; return how many seats to give back, all unused ones but so many."""
+        with self._lock:
+            lease.seated -= 1
+            spare = max(0, lease.seats - lease.seated - kept)
+            lease.seats -= spare
+            return spare
+
+    def spend(self, lease: Lease, size: int) -> bool:
+        """Spend bytes from a client's lease, all or nothing."""
+        with self._lock:
+            if lease.bytes < size:
+                return False
             lease.bytes -= size
             return True
 
@@ -52,11 +79,11 @@ class Leases:
             return True
 
     def add(self, lease: Lease, requests: int, size: int) -> None:
-        """Give a client what was just charged."""
+        """Give a client what was just charged, up to the most that it may have."""
         with self._lock:
             self._hold(lease)
             lease.requests += requests
-            lease.bytes += size
+            lease.bytes = min(BYTES, lease.bytes + size)
 
     def add_route(self, lease: Lease, kind: str, requests: int) -> None:
         """Give a client requests to a kind of route that were just charged."""
@@ -81,6 +108,6 @@ def draw_ahead(bucket: Bucket) -> Draw | None:
     return Draw(bucket, requests, PLENTY * requests) if requests > 1 else None
 
 
-def draw_bytes_ahead(bucket: Bucket) -> Draw:
-    """Return the draw of a lease of bytes."""
-    return Draw(bucket, BYTES, PLENTY * BYTES)
+def draw_bytes_ahead(bucket: Bucket, size: int) -> Draw:
+    """Return the draw of bytes for a lease."""
+    return Draw(bucket, size, PLENTY * BYTES)

@@ -12,6 +12,7 @@ import functools
 import inspect
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
+from functools import partial
 from typing import Any, Literal, cast
 
 from limits import RateLimitItem
@@ -25,19 +26,22 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.errors import SettingsError
-from app.throttle.budget import Account, Budget, Refusal
+from app.throttle.accounts import Account
+from app.throttle.budget import Budget
 from app.throttle.clients import Client, Clients
 from app.throttle.exchange import ClientGone, Exchange, Sleep
 from app.throttle.middleware import RECORD
 from app.throttle.policy import RouteKind
 from app.throttle.refusals import refuse
 from app.throttle.routes import unlimited_routes
+from app.throttle.verdicts import Refusal
 
 STRATEGY = "token-bucket"
 SCHEME = "dermzoo"
 
 Endpoint = Callable[..., Awaitable[Any]]
-# Between slowapi's check and the endpoint it guards, which follows at once in the same task.
+# From our question to slowapi's check, and on to the endpoint that it guards: at once, in the same task.
+_admission: ContextVar[float | Refusal | None] = ContextVar("admission", default=None)
 _wait_s: ContextVar[float] = ContextVar("wait_s", default=0.0)
 
 
@@ -73,10 +77,12 @@ class TokenBucketStrategy(RateLimiter):
     """`limits` has windows only; this is a token bucket, with rates from the policy and a queue."""
 
     def hit(self, item: RateLimitItem, *identifiers: str, cost: int = 1) -> bool:
-        """Count one request of a client to a kind of route; the endpoint finds its wait in _wait_s."""
+        """Say what the budget has answered already; the endpoint finds its wait in _wait_s."""
         del item, cost
-        account, kind = self._of(*identifiers)
-        admission = self._budget.admit_route(account, kind)
+        admission = _admission.get()
+        _admission.set(None)
+        if admission is None:
+            admission = self._budget.admit_route(*self._of(*identifiers))
         if isinstance(admission, Refusal):
             return False
         if admission:
@@ -137,8 +143,8 @@ class RouteLimits:
             raise error
         assert error.limit is not None
         kind = cast("RouteKind", error.limit.scope)
-        client = self._identify(request)
-        return self._refused(request, self._budget.route_refusal(self._budget.account(client), kind))
+        ask = partial(self._budget.route_refusal, self._account(request), kind)
+        return self._refused(request, await self._budget.apart(ask))
 
     def _refused(self, request: Request, refusal: Refusal) -> Response:
         record = request.scope.get(RECORD)
@@ -159,7 +165,7 @@ class RouteLimits:
         """Count one request of a kind, and wait for its turn; raises RouteRefused."""
         if self._budget is None:
             return
-        admission = self._budget.admit_route(self._budget.account(self._identify(request)), kind)
+        admission = await self._budget.apart(partial(self._budget.admit_route, self._account(request), kind))
         if isinstance(admission, Refusal):
             raise RouteRefused(admission)
         if admission:
@@ -193,9 +199,20 @@ class RouteLimits:
             return await endpoint(*args, **kwargs)
 
         in_turn.__name__ = f"{endpoint.__name__}-{len(self._limited)}"
-        wrapped: Endpoint = self._limiter.shared_limit("1/second", scope=kind)(in_turn)
-        wrapped.__name__ = endpoint.__name__  # in_turn keeps its own: slowapi finds the limit by it
-        return wrapped
+        limited: Endpoint = self._limiter.shared_limit("1/second", scope=kind)(in_turn)
+        budget = self._budget
+        assert budget is not None
+
+        @functools.wraps(endpoint)
+        async def asked_first(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - whatever the endpoint has
+            account = self._account(kwargs["request"] if "request" in kwargs else args[0])
+            if budget.is_leased(account, kind):
+                _admission.set(0.0)
+            else:
+                _admission.set(await budget.apart(partial(budget.admit_route, account, kind)))
+            return await limited(*args, **kwargs)
+
+        return asked_first
 
     async def _wait(self, request: Request, kind: RouteKind, wait_s: float) -> None:
         record = request.scope.get(RECORD)
@@ -206,7 +223,7 @@ class RouteLimits:
             await record.wait(wait_s)
         except ClientGone:
             assert self._budget is not None
-            self._budget.withdraw(record.account, kind)
+            self._budget.later(partial(self._budget.withdraw, record.account, kind))
             raise
 
     def _key(self) -> Callable[[Request], str]:
@@ -216,6 +233,10 @@ class RouteLimits:
         # slowapi asks for the signature at every request; found here, it costs little.
         key.__signature__ = inspect.signature(key)  # type: ignore[attr-defined]
         return key
+
+    def _account(self, request: Request) -> Account:
+        assert self._budget is not None
+        return self._budget.account(self._identify(request))
 
     def _identify(self, request: Request) -> Client:
         record = request.scope.get(RECORD)

@@ -3,17 +3,22 @@
 On entry one atomic step counts the request and looks at the byte buckets. A client that is over its own
 limit is held until it is its turn, for viewers do not retry, and is refused with 429 only if that would
 take too long; when all clients together are, new requests get 503 and started answers go on slowly. Bytes
-are charged as they go out (exchange.py). A started body is slowed down, never cut.
+are charged as they go out (exchange.py). A started body is slowed down, and cut only if all clients together
+have used up what there is, and it had its time to end.
 """
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Iterator
+from contextlib import contextmanager
+from functools import partial
 
-from app.throttle.budget import Budget, Refusal
+from app.throttle.budget import REFUSAL_BYTES, Budget
 from app.throttle.clients import Clients
 from app.throttle.exchange import ClientGone, Exchange, Message, Receive, Send, Sleep
 from app.throttle.refusals import refuse
+from app.throttle.seating import SeatQueues
+from app.throttle.verdicts import Refusal
 
 App = Callable[[Message, Receive, Send], Awaitable[None]]
 
@@ -37,17 +42,18 @@ class Throttle:
         self._app, self._budget, self._clients = app, budget, clients
         self._cheap_paths, self._sleep = frozenset(cheap_paths), sleep
         self._held: Counter[str] = Counter()  # requests waiting in this process, by client
-        self._most_held = budget.policy.hold.requests_per_client
+        self._seats = SeatQueues(budget.now)
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Admit, hold or refuse one request, and charge what it sends."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        account = self._budget.account(self._clients.identify(scope))
+        budget = self._budget
+        account = budget.account(self._clients.identify(scope))
         is_cheap = scope["path"] in self._cheap_paths
         exchange = Exchange(
-            self._budget,
+            budget,
             account,
             receive,
             send,
@@ -59,14 +65,18 @@ class Throttle:
         extensions = scope.get("extensions")
         if extensions and not BYPASSES.isdisjoint(extensions):
             scope["extensions"] = {k: v for k, v in extensions.items() if k not in BYPASSES}
-        may_wait = self._held.get(account.client.key, 0) < self._most_held
-        admission = self._budget.admit(account, may_wait=may_wait, cheap=is_cheap)
-        if isinstance(admission, Refusal):
-            await self._refuse(exchange, admission, send)
-            return
+        is_seated = False
         try:
-            if admission:
-                await self._hold(exchange, admission)
+            wait_s = 0.0
+            if is_cheap or self._seats.has(account.client.key) or not budget.may_enter(account):
+                admission = await self._admit(exchange, is_cheap=is_cheap)
+                if isinstance(admission, Refusal):
+                    await self._refuse(exchange, admission, send)
+                    return
+                wait_s = admission
+            is_seated = not is_cheap
+            if wait_s:
+                await self._hold(exchange, wait_s)
             await self._app(scope, exchange.receive, exchange.send)
         except Exception as error:
             # Whatever the application makes of the exception that told it to stop, nobody is left to hear it.
@@ -74,15 +84,39 @@ class Throttle:
                 raise
         finally:
             exchange.finish()
+            if is_seated:
+                budget.leave(account)
+                self._seats.wake(account.client.key)
+
+    async def _admit(self, exchange: Exchange, *, is_cheap: bool) -> float | Refusal:
+        """Ask the budget, and wait for the end of another request if only that is in the way."""
+        budget, account = self._budget, exchange.account
+        key, hold = account.client.key, budget.policy.hold
+        may_wait = self._held.get(key, 0) < hold.requests_per_client
+        ask = partial(budget.apart, partial(budget.admit, account, may_wait=may_wait, cheap=is_cheap))
+        has_queue = may_wait and not is_cheap and self._seats.has(key)
+        if not has_queue:
+            admission = await ask()
+        if has_queue or (may_wait and isinstance(admission, Refusal) and admission.is_for_seats):
+            with self._holding(key):
+                admission = await self._seats.wait(exchange, ask, hold.longest_s)
+        if isinstance(admission, Refusal) and admission.is_for_seats:
+            budget.later(partial(budget.owe, account, REFUSAL_BYTES))
+        return admission
 
     async def _hold(self, exchange: Exchange, seconds: float) -> None:
-        key = exchange.account.client.key
+        with self._holding(exchange.account.client.key):
+            try:
+                await exchange.wait(seconds)
+            except ClientGone:
+                self._budget.later(partial(self._budget.withdraw, exchange.account))
+                raise
+
+    @contextmanager
+    def _holding(self, key: str) -> Iterator[None]:
         self._held[key] += 1
         try:
-            await exchange.wait(seconds)
-        except ClientGone:
-            self._budget.withdraw(exchange.account)
-            raise
+            yield
         finally:
             self._held[key] -= 1
             if not self._held[key]:

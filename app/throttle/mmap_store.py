@@ -37,6 +37,8 @@ BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 class MmapStore:
     """Balances shared through the file at `path`; `path`.lock serialises the processes."""
 
+    is_remote = False
+
     def __init__(
         self,
         path: Path,
@@ -50,6 +52,10 @@ class MmapStore:
         self._monotonic, self._wall = monotonic, wall
         self._boot_id = _boot_id() if boot_id is None else boot_id.ljust(16, b"\0")[:16]
         self._open()
+
+    def clock(self) -> float:
+        """Return the time since boot."""
+        return self._monotonic()
 
     def key(self, name: str) -> int:
         """Return the 64 bits that stand for a bucket's name in this file."""

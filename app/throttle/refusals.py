@@ -10,10 +10,11 @@ differ that caches could share; `/quota` tells the same to whoever asks.
 
 import json
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from app.throttle.budget import Line, Refusal
+from app.throttle.accounts import Line
 from app.throttle.clients import Client
+from app.throttle.verdicts import Refusal
 
 LARGEST_INTEGER = 999_999_999_999_999  # RFC 9651, 3.3.1
 PROBLEM_TYPES = "https://iana.org/assignments/http-problem-types#"
@@ -28,7 +29,9 @@ class Answer(NamedTuple):
 
 
 def refuse(refusal: Refusal, client: Client) -> Answer:
-    """Return 429 when the client used up its own allowance, 503 when all clients together did."""
+    """Return 429 when the client used up its own allowance, 503 when all together did, 403 for the denied."""
+    if refusal.is_denied:
+        return _deny()
     after_s = refusal.retry_after_s
     if refusal.is_shared:
         status, kind, title = (
@@ -45,16 +48,34 @@ def refuse(refusal: Refusal, client: Client) -> Answer:
         "detail": f"{_what(refusal, client)} {_what_to_do(after_s)}",
         "violated-policies": [line.name for line in refusal.short],
     }
+    return _answer(
+        problem,
+        (b"retry-after", str(after_s).encode()),
+        (b"ratelimit-policy", ratelimit_policy(refusal.short).encode()),
+        (b"ratelimit", ratelimit(refusal.short, after_s).encode()),
+    )
+
+
+def _deny() -> Answer:
+    return _answer(
+        {
+            "type": "about:blank",
+            "title": "This archive does not answer you",
+            "status": 403,
+            "detail": "The operator has shut out your network or token.",
+        }
+    )
+
+
+def _answer(problem: dict[str, Any], *more_headers: tuple[bytes, bytes]) -> Answer:
     body = json.dumps(problem).encode()
     headers = [
         (b"content-type", b"application/problem+json"),
         (b"content-length", str(len(body)).encode()),
         (b"cache-control", b"no-store"),
-        (b"retry-after", str(after_s).encode()),
-        (b"ratelimit-policy", ratelimit_policy(refusal.short).encode()),
-        (b"ratelimit", ratelimit(refusal.short, after_s).encode()),
+        *more_headers,
     ]
-    return Answer(status, headers, body)
+    return Answer(problem["status"], headers, body)
 
 
 def ratelimit_policy(lines: Sequence[Line]) -> str:
@@ -88,10 +109,15 @@ def _what(refusal: Refusal, client: Client) -> str:
 
 def _allowance(line: Line) -> str:
     per_second, burst = line.bucket.per_second, line.bucket.burst
+    if line.unit == "concurrent-requests":
+        return f"requests at a time ({burst:g})"
+    if line.bucket.until:
+        return f"bytes of this {line.name.rpartition('-')[2]} ({burst / 1e6:g} MB)"
     if line.unit == "requests":
         what = line.name.removesuffix("-requests").removeprefix("client")
         return f"{what} requests ({per_second:g} a second, {burst:g} at once)".lstrip()
-    return f"bytes ({per_second / 1e6:g} MB a second, {burst / 1e6:g} MB at once)"
+    of_subnet = " of the network around it" if line.name == "subnet-bytes" else ""
+    return f"bytes{of_subnet} ({per_second / 1e6:g} MB a second, {burst / 1e6:g} MB at once)"
 
 
 def _what_to_do(after_s: int) -> str:

@@ -10,14 +10,14 @@ place.
 When the neighbourhood is taken, the slot that is or will be full soonest gives way, and the newcomer
 inherits its time to full. So an eviction creates no tokens: however many addresses an attacker owns, all
 client buckets together never yield more than `slots * (burst + per_second * T)`, and to win back a spent
-bucket he must first have spent all its neighbours deeper. The shared buckets lie apart and are never
-evicted.
+bucket he must first have spent all its neighbours deeper. A quota counts here as if it filled evenly: the
+more of it was used, the longer it is kept. The shared buckets lie apart and are never evicted.
 """
 
 from collections.abc import Sequence
 
 from app.errors import SettingsError
-from app.throttle.bucket import PLAUSIBLE_SKEW_S, Bucket, Draw, refill
+from app.throttle.bucket import PLAUSIBLE_SKEW_S, Bucket, Draw, left_of_quota, refill
 
 WORDS = 4  # per slot
 WAYS = 16
@@ -48,13 +48,16 @@ class SlotTable:
         places: list[int] = []
         balances: list[float] = []
         for bucket, _, least in draws:
-            key, per_second, burst, pinned = bucket
+            key, per_second, burst, pinned, _, until = bucket
             at = 0 if pinned else (PINNED_SLOTS + key % self._homes) * WORDS
             if keys[at] != key:
                 at = self._find(bucket, at)
                 if at < 0:
                     at = self._claim(bucket, now, places)
-            balance = refill(numbers[at + 2], numbers[at + 1], per_second, burst, now)
+            if until:
+                balance = left_of_quota(numbers[at + 2], numbers[at + 1], bucket, now)
+            else:
+                balance = refill(numbers[at + 2], numbers[at + 1], per_second, burst, now)
             if balance == 0.0:  # perhaps because the slot is damaged: time must count again from here
                 self._write(at, bucket, 0.0, now)
             if balance < least:
@@ -78,7 +81,10 @@ class SlotTable:
                 balances.append(bucket.burst)
                 continue
             tokens, updated_at = self._numbers[at + 2], self._numbers[at + 1]
-            balances.append(refill(tokens, updated_at, bucket.per_second, bucket.burst, now))
+            if bucket.until:
+                balances.append(left_of_quota(tokens, updated_at, bucket, now))
+            else:
+                balances.append(refill(tokens, updated_at, bucket.per_second, bucket.burst, now))
         return balances
 
     def shift(self, seconds: float, now: float) -> None:
@@ -126,6 +132,10 @@ class SlotTable:
     def _write(self, at: int, bucket: Bucket, tokens: float, now: float) -> None:
         numbers = self._numbers
         updated_at = numbers[at + 1]
+        if (
+            bucket.until and now < bucket.since
+        ):  # by a clock that is a little behind: of this period all the same
+            now = bucket.since
         # A process that read its clock later may have come first. Turned back, time would refill twice.
         if now > updated_at or not updated_at <= now + PLAUSIBLE_SKEW_S:
             numbers[at + 1] = now

@@ -1,6 +1,7 @@
 """Where balances live: one interface; here the store of one process. The store of several is mmap_store."""
 
 import secrets
+import time
 from collections.abc import Sequence
 from hashlib import blake2b
 from threading import Lock
@@ -9,13 +10,18 @@ from typing import Protocol
 from app.throttle.bucket import Bucket, Draw
 from app.throttle.slots import SlotTable, table_bytes
 
-# Two buckets for each of 32,000 clients at once; 2 MiB.
+# Five buckets for each of 13,000 clients at once; 2 MiB.
 DEFAULT_SLOTS = 65536
 SALT_BYTES = 16
 
 
 class BucketStore(Protocol):
-    """Balances of buckets; every method is safe from any thread and takes microseconds."""
+    """Balances of buckets; safe from any thread. A call takes microseconds, of a remote store up to 50 ms."""
+
+    is_remote: bool
+
+    def clock(self) -> float:
+        """Return the time for `now`, in seconds."""
 
     def key(self, name: str) -> int:
         """Return the 64 bits that stand for a bucket's name in this store."""
@@ -23,7 +29,7 @@ class BucketStore(Protocol):
     def take(self, draws: Sequence[Draw], now: float) -> tuple[bool, list[float]]:
         """Take every draw or none, in one atomic step.
 
-        Each bucket may occur once. `now` is in seconds of CLOCK_MONOTONIC. Returns whether the draws were
+        Each bucket may occur once. `now` is a reading of the clock. Returns whether the draws were
         made, and the balances after that.
         """
 
@@ -42,10 +48,16 @@ def salted_key(salt: bytes, name: str) -> int:
 class MemoryStore:
     """Balances of one process, forgotten when it ends."""
 
+    is_remote = False
+
     def __init__(self, slots: int = DEFAULT_SLOTS) -> None:
         self._table = SlotTable(memoryview(bytearray(table_bytes(slots))))
         self._salt = secrets.token_bytes(SALT_BYTES)
         self._lock = Lock()
+
+    def clock(self) -> float:
+        """Return the time."""
+        return time.monotonic()
 
     def key(self, name: str) -> int:
         """Return the 64 bits that stand for a bucket's name."""

@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import asdict
+from functools import partial
 
 import orjson
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -50,7 +51,9 @@ async def metrics(request: Request) -> Response:
     if budget is not None:
         gauges.append(
             GaugeMetricFamily(
-                "dermzoo_global_balance_bytes", "Left in the global bucket.", value=budget.shared_balance()
+                "dermzoo_global_balance_bytes",
+                "Left in the global bucket.",
+                value=await budget.apart(budget.shared_balance),
             )
         )
     return Response(counts.render(gauges), media_type=CONTENT_TYPE_LATEST)
@@ -68,6 +71,7 @@ async def quota(request: Request) -> Response:
         standing = []
     else:
         client = request.app.state.clients.identify(request.scope)
-        standing = [asdict(line) for line in budget.standing(budget.account(client))]
+        lines = await budget.apart(partial(budget.standing, budget.account(client)))
+        standing = [asdict(line) for line in lines]
     body = orjson.dumps({"throttle": "on" if budget else "off", "policies": standing})
     return Response(body, media_type="application/json", headers={"Cache-Control": "no-store"})

@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.throttle.budget import Budget, Refusal
+from app.throttle.budget import Budget
 from app.throttle.clients import Client
 from app.throttle.leases import BYTES, MOST_CLIENTS, PLENTY, REQUESTS, Lease, Leases
 from app.throttle.mmap_store import MmapStore
+from app.throttle.verdicts import Refusal
 from tests.throttle.virtual import VirtualTime, Visit, answering, make_budget, policy, throttled
 
 SOMEBODY = Client("ip:192.0.2.1")
@@ -46,7 +47,8 @@ def test_requests_far_from_every_limit_ask_the_store_once_in_many(time, tmp_path
         assert budget.admit(account) == 0
         assert budget.admit_route(account, "search") == 0
         assert budget.spend(account, 100)
-    assert store.taken <= 2 * 2 * 10
+        budget.leave(account)
+    assert store.taken <= 2 * 2 * 10 + 10  # and now and then a seat is given back
 
 
 @pytest.mark.parametrize("kind", [None, "search"])
@@ -66,6 +68,8 @@ def test_several_processes_together_never_serve_more_than_was_there(time, tmp_pa
             admission = budget.admit_route(account, kind) if kind else budget.admit(account)
             refused = refused + 1 if isinstance(admission, Refusal) else 0
             served += not refused
+            if not (kind or refused):
+                budget.leave(account)
     assert served == BURST  # and nothing was lost: near the limit nobody takes ahead
 
 
@@ -86,34 +90,60 @@ def test_near_a_limit_every_request_is_counted_by_itself(time):
         assert left(budget, "client-requests") == few - served
 
 
-def test_a_lease_whose_bytes_are_spent_admits_no_more(time):
-    leases, lease = Leases(), Lease()
+def lease_with_seats(count):
+    lease = Lease()
+    lease.seats = count
+    return lease
+
+
+def test_a_lease_whose_bytes_are_spent_admits_no_more():
+    leases, lease = Leases(), lease_with_seats(9)
     leases.add(lease, 2, 100)
-    assert leases.spend(lease, 1, 0)
-    assert not leases.spend(lease, 0, 101)
-    assert leases.spend(lease, 0, 100)
-    assert not leases.spend(lease, 1, 0)  # a request needs bytes left to be answered with
+    assert leases.enter(lease)
+    assert not leases.spend(lease, 101)
+    assert leases.spend(lease, 100)
+    assert not leases.enter(lease)  # a request needs bytes left to be answered with
+
+
+def test_a_lease_admits_no_more_at_a_time_than_it_has_seats():
+    leases, lease = Leases(), lease_with_seats(2)
+    leases.add(lease, 10, 100)
+    assert [leases.enter(lease) for _ in range(3)] == [True, True, False]
+    assert leases.rise(lease, kept=2) == 0
+    assert leases.enter(lease)
+    assert leases.rise(lease, kept=0) == 1
+    assert (lease.seats, lease.seated) == (1, 1)
+
+
+def test_a_lease_never_holds_more_bytes_than_it_may():
+    leases, lease = Leases(), Lease()
+    for _ in range(3):
+        leases.add(lease, 1, BYTES - 1)
+    assert lease.bytes == BYTES
 
 
 def test_the_oldest_lease_is_forgotten_when_there_are_too_many():
     leases = Leases()
-    every = [Lease() for _ in range(MOST_CLIENTS + 1)]
+    every = [lease_with_seats(1) for _ in range(MOST_CLIENTS + 1)]
     for lease in every:
         leases.add(lease, 1, BYTES)
         leases.add_route(lease, "search", 1)
-    assert not leases.spend(every[0], 1, 0)
+    assert not leases.enter(every[0])
+    assert not leases.spend(every[0], 1)
     assert not leases.spend_route(every[0], "search")
-    assert all(leases.spend(lease, 1, BYTES) and leases.spend_route(lease, "search") for lease in every[1:])
+    assert all(leases.enter(lease) and leases.spend_route(lease, "search") for lease in every[1:])
+    assert all(leases.spend(lease, BYTES) for lease in every[1:])
 
 
-@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 500)), max_size=60), st.integers(0, 5))
+@given(st.lists(st.integers(0, 500), max_size=60), st.integers(0, 5))
 def test_never_more_is_spent_than_was_added(wanted, added):
-    leases, lease = Leases(), Lease()
+    leases, lease = Leases(), lease_with_seats(10_000)
     for _ in range(added):
         leases.add(lease, 3, 1000)
-    spent = [(requests, size) for requests, size in wanted if leases.spend(lease, requests, size)]
-    assert sum(requests for requests, _ in spent) <= 3 * added
-    assert sum(size for _, size in spent) <= 1000 * added
+    entered = sum(leases.enter(lease) for _ in wanted)
+    spent = [size for size in wanted if leases.spend(lease, size)]
+    assert entered <= 3 * added
+    assert sum(spent) <= 1000 * added
 
 
 def test_a_request_leaves_nothing_to_the_collector_of_cycles(time):

@@ -327,6 +327,7 @@ def test_the_callers_standing_is_all_that_is_told(time):
     standing = budget.standing(asked[0].record.account)
     assert [line.policy for line in standing] == [
         "client-requests",
+        "client-concurrent-requests",
         "client-bytes",
         "search-requests",
         "render-requests",

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from app.errors import SettingsError
-from app.throttle.budget import open_budget, open_store
 from app.throttle.mmap_store import MmapStore
+from app.throttle.opening import open_budget, open_store
 from app.throttle.policy import Policy, load_policy
 from app.throttle.stores import MemoryStore
 

@@ -6,10 +6,11 @@ import re
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from app.throttle.accounts import Line
 from app.throttle.bucket import Bucket
-from app.throttle.budget import Line, Refusal
 from app.throttle.clients import Client
 from app.throttle.refusals import refuse
+from app.throttle.verdicts import Refusal
 
 ITEM = re.compile(r'"([ !#-\[\]-~]*)"((?:;[a-z*][a-z0-9_.*-]*=(?:-?\d{1,15}|"[ !#-\[\]-~]*"))*)')
 

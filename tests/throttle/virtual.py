@@ -69,7 +69,7 @@ def policy(**sections):
     generous = {"per_second": 1e6, "burst": 1e9}
     whole = {
         "shared": {"bytes": generous},
-        "client": {"requests": generous, "bytes": generous},
+        "client": {"requests": generous, "bytes": generous, "concurrent_requests": 1_000_000},
         "routes": dict.fromkeys(("search", "render", "store", "transcode"), generous),
     }
     for name, section in sections.items():
