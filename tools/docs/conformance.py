@@ -29,7 +29,7 @@ from app.web.errors import STATUS
 from app.web.protocol import DEADLINES
 from app.web.rendered_limits import MOST_ITEMS, MOST_MADE_PIXELS
 from app.web.rendered_parameters import MOST_PIXELS
-from app.web.store_answer import FAILURE_REASON
+from app.web.store_answer import FAILURE_REASON, WARNING_REASON
 from tools.docs.tables import code, sentence, table
 
 # Names of PS3.6 that the pydicom we use does not have yet.
@@ -138,6 +138,14 @@ def failure_reasons_table() -> str:
             (code(f"{reason:04X}H"), str(reason), sentence(kind.__doc__))
             for kind, reason in FAILURE_REASON.items()
         ),
+    )
+
+
+def warning_reasons_table() -> str:
+    """Return one row for each reason of a warning about an instance that was stored."""
+    return table(
+        ("Warning Reason (0008,1196)", "decimal", "meaning"),
+        ((code(f"{reason:04X}H"), str(reason), sentence(text)) for reason, text in WARNING_REASON.items()),
     )
 
 
