@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from tools.docs import commands, conformance, isic, limits, resources, settings
+from tools.docs import checklist, commands, conformance, isic, limits, resources, settings
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -24,9 +24,11 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "metrics": resources.metrics_table,
     "scopes": resources.scopes_table,
     "attributes": conformance.attributes_table,
+    "checklist": checklist.checklist_table,
     "transfer-syntaxes": conformance.transfer_syntaxes_table,
     "statuses": conformance.statuses_table,
     "failure-reasons": conformance.failure_reasons_table,
+    "warning-reasons": conformance.warning_reasons_table,
     "bounds": conformance.bounds_table,
     "cors": conformance.cors_table,
     "isic-columns": isic.columns_table,
