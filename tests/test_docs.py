@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -236,6 +236,8 @@ class Desk:
 
     folder: Path
     port: int
+    dimse_port: int = field(default_factory=free_port)
+    destination_port: int = field(default_factory=free_port)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -244,6 +246,7 @@ class Desk:
             **inherited,
             "HOME": str(self.folder / "home"),
             "DERMZOO_PORT": str(self.port),
+            "DERMZOO_DIMSE_PORT": str(self.dimse_port),
             "PIP_DISABLE_PIP_VERSION_CHECK": "1",
             "MAKEFLAGS": "",
         }
@@ -251,6 +254,7 @@ class Desk:
     def adapted(self, text: str) -> str:
         """The text with our port, and the installation that is there already."""
         text = text.replace("127.0.0.1:8080", f"127.0.0.1:{self.port}")
+        text = text.replace("11112", str(self.dimse_port)).replace("11113", str(self.destination_port))
         # What installs is timed and tried on a fresh machine; here it would replace what we run on.
         text = re.sub(r"^make demo\b", "make -o install demo", text, flags=re.MULTILINE)
         return re.sub(r"^make (test|install|bench)\b", r"make --dry-run \1", text, flags=re.MULTILINE)

@@ -25,12 +25,18 @@ class Peer(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    ae_title: str = Field(min_length=1, max_length=16)
-    host: str
-    port: int = Field(104, ge=1, le=65535)
-    may: frozenset[May] = ANYONE
-    tls: bool = False
-    certificate_sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
+    ae_title: str = Field(
+        min_length=1, max_length=16, description="Its AE title; several entries may share one."
+    )
+    host: str = Field(description="Its address or name: where it calls from, and where C-MOVE sends.")
+    port: int = Field(104, ge=1, le=65535, description="Where it listens.")
+    may: frozenset[May] = Field(ANYONE, description="What its calls may ask for.")
+    tls: bool = Field(default=False, description="Whether we speak TLS to it.")
+    certificate_sha256: str | None = Field(
+        None,
+        pattern=r"^[0-9a-f]{64}$",
+        description="SHA-256 of its certificate, in hexadecimal: then that counts in place of the address.",
+    )
 
     def addresses(self) -> frozenset[str]:
         """Return the addresses that the host has now; none if it cannot be found."""

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from tools.docs import checklist, commands, conformance, isic, limits, resources, settings
+from tools.docs import checklist, commands, conformance, dimse, isic, limits, resources, settings
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -31,6 +31,13 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "warning-reasons": conformance.warning_reasons_table,
     "bounds": conformance.bounds_table,
     "cors": conformance.cors_table,
+    "dimse-services": dimse.services_table,
+    "dimse-statuses": dimse.statuses_table,
+    "dimse-transfer-syntaxes": dimse.transfer_syntaxes_table,
+    "dimse-limits": dimse.limits_table,
+    "dimse-peers": dimse.peers_table,
+    "dimse-metrics": dimse.metrics_table,
+    "dimse-storage": dimse.storage_table,
     "isic-columns": isic.columns_table,
     "isic-effects": isic.effects_table,
     "isic-private": isic.private_table,
