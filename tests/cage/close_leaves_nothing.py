@@ -41,7 +41,7 @@ def threads() -> int:
 
 if __name__ == "__main__":
     use_and_close()  # what is opened once and kept is open now
-    before = open_files(), threads()
+    before = threads(), open_files()
     for _ in range(3):
         use_and_close()
-    assert (open_files(), threads()) == before
+    assert (threads(), open_files()) == before
