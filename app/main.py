@@ -18,6 +18,7 @@ from app.errors import ArchiveError
 from app.observability.logging import configure_logging, request_log_writer
 from app.observability.metrics import Metrics
 from app.observability.requests import RequestLog
+from app.proxy.proxy import Proxy
 from app.settings import CONFIG_VARIABLE, SERVICE_PATH, Settings, load_settings
 from app.throttle.budget import Budget
 from app.throttle.clients import Clients
@@ -30,6 +31,7 @@ from app.web.capabilities import Capabilities
 from app.web.cors import Options, PublicCors
 from app.web.dicomweb import dicomweb_routes
 from app.web.openapi import describe
+from app.web.proxy import proxy_routes
 from app.web.searching import SearchThreads
 
 logger = logging.getLogger("dermzoo")
@@ -44,11 +46,13 @@ def create_app(settings: Settings) -> ASGIApp:
     budget = open_budget(settings) if settings.throttle == "on" else None
     commitments = Commitments(archive)
     searches = SearchThreads()
-    app = _application(archive, commitments, budget, searches)
+    proxy = Proxy.open(settings, budget)
+    app = _application(archive, commitments, budget, searches, proxy)
     app.state.archive, app.state.budget = archive, budget
     app.state.clients = Clients(settings.trusted_proxies)
     app.state.limits = RouteLimits(budget, app.state.clients)
     app.state.searches = searches
+    app.state.proxy = proxy
     app.state.metrics = Metrics()
     app.state.commitments = commitments
     app.state.thumbnails = Thumbnails(archive.thumbnails_dir, archive.cage, settings.thumbnails_max_bytes)
@@ -65,7 +69,7 @@ def create_app(settings: Settings) -> ASGIApp:
 
 
 def _application(
-    archive: Archive, commitments: Commitments, budget: Budget | None, searches: SearchThreads
+    archive: Archive, commitments: Commitments, budget: Budget | None, searches: SearchThreads, proxy: Proxy
 ) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -73,6 +77,7 @@ def _application(
         try:
             yield
         finally:
+            await proxy.close()
             commitments.close()
             searches.close()
             archive.close()
@@ -90,7 +95,7 @@ def _application(
 
 def _add_routes(app: FastAPI, limits: RouteLimits) -> None:
     # In the order they are tried: a viewer asks for these.
-    app.router.routes[:0] = dicomweb_routes(SERVICE_PATH, limits)
+    app.router.routes[:0] = [*dicomweb_routes(SERVICE_PATH, limits), *proxy_routes(limits)]
     for path, endpoint in (
         ("/livez", health.live),
         ("/readyz", health.ready),

@@ -79,6 +79,10 @@ class Settings(BaseSettings):
     peers_file: Path = Field(
         Path("config/peers.toml"), description="Known AE titles: who may C-STORE, where C-MOVE may send."
     )
+    upstreams_file: Path = Field(
+        Path("config/upstreams.toml"),
+        description="Other DICOMweb servers, served at `/proxy/NAME/dicom-web`.",
+    )
     store_max_bytes: int = Field(
         16 * 2**30, ge=1, description="The largest body of one STOW-RS request, in bytes."
     )

@@ -1,11 +1,21 @@
 """Who is asking, and what they may do. Reading needs nothing; writing needs a scope."""
 
+import re
 from dataclasses import dataclass
 
 SCOPES = {
     "store": "store instances (STOW-RS)",
+    "store:{upstream}": "store instances to an upstream of that name, through the proxy",
     "curate": "withdraw instances, series and studies",
 }
+
+_UPSTREAM = "[a-z0-9][a-z0-9-]{0,31}"
+_SCOPE = re.compile("|".join(re.escape(scope).replace(r"\{upstream\}", _UPSTREAM) for scope in SCOPES))
+
+
+def is_scope(text: str) -> bool:
+    """Whether a token may carry it."""
+    return _SCOPE.fullmatch(text) is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,18 @@ from pathlib import Path
 import click
 import orjson
 
-from app.auth.principals import SCOPES
+from app.auth.principals import SCOPES, is_scope
 from app.auth.tokens import create_token, list_tokens, revoke_token
 from app.cli.configuration import config_option, read_settings
 from app.cli.opening import opened_archive
+
+
+class ScopeChoice(click.Choice[str]):
+    """A scope; of those that name something, the name is whatever it is called."""
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Take a scope, or say which there are."""
+        return value if is_scope(value) else super().convert(value, param, ctx)
 
 
 @click.group()
@@ -23,7 +31,7 @@ def token() -> None:
     "scopes",
     multiple=True,
     required=True,
-    type=click.Choice(sorted(SCOPES)),
+    type=ScopeChoice(sorted(SCOPES)),
     help="What the token allows; may be given more than once.",
 )
 @click.option("--name", default="", help="A reminder of whose it is.")

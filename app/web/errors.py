@@ -30,6 +30,7 @@ from app.errors import (
     UnsupportedSopClass,
     UnsupportedTransferSyntax,
 )
+from app.proxy.errors import UpstreamFailed, UpstreamTimeout, UpstreamUnavailable
 from app.web.media_ranges import parse_accept
 
 STATUS: dict[type[ArchiveError], HTTPStatus] = {
@@ -50,6 +51,16 @@ STATUS: dict[type[ArchiveError], HTTPStatus] = {
     StorageFailed: HTTPStatus.SERVICE_UNAVAILABLE,
     InstanceUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     CatalogUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    UpstreamFailed: HTTPStatus.BAD_GATEWAY,
+    UpstreamUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    UpstreamTimeout: HTTPStatus.GATEWAY_TIMEOUT,
+}
+
+# The types of problems that a program must be able to tell from ours, and from its own quota.
+PROBLEM_TYPES: dict[type[ArchiveError], str] = {
+    UpstreamFailed: "urn:dermzoo:problem:upstream-failed",
+    UpstreamUnavailable: "urn:dermzoo:problem:upstream-unavailable",
+    UpstreamTimeout: "urn:dermzoo:problem:upstream-timeout",
 }
 
 RETRY_AFTER_S = 5
@@ -71,9 +82,11 @@ class Problem(Response):
     PS3.18 8.6.3 has HTML where the client says nothing of it; a machine is the likelier reader here.
     """
 
-    def __init__(self, status: int, detail: str, headers: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, status: int, detail: str, headers: dict[str, str] | None = None, kind: str = "about:blank"
+    ) -> None:
         every = {"Cache-Control": "no-store", "Vary": "Accept", **(headers or {})}
-        super().__init__(_as_json(status, detail), status, every, media_type=PROBLEM_JSON)
+        super().__init__(_as_json(status, detail, kind), status, every, media_type=PROBLEM_JSON)
         self.detail = detail
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -105,9 +118,9 @@ def _readable(accept: list[str]) -> str:
     return PROBLEM_JSON
 
 
-def _as_json(status: int, detail: str) -> bytes:
+def _as_json(status: int, detail: str, kind: str) -> bytes:
     title = HTTPStatus(status).phrase
-    return orjson.dumps({"type": "about:blank", "title": title, "status": status, "detail": detail})
+    return orjson.dumps({"type": kind, "title": title, "status": status, "detail": detail})
 
 
 def _as_html(status: int, detail: str) -> bytes:
@@ -130,8 +143,10 @@ FORMS: dict[str, Callable[[int, str], bytes]] = {"text/html": _as_html, "text/pl
 async def archive_error(_request: Request, error: Exception) -> Response:
     """Answer an ArchiveError by the table."""
     status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
-    retry = {"Retry-After": str(RETRY_AFTER_S)} if status == HTTPStatus.SERVICE_UNAVAILABLE else None
-    return problem(status, str(error), retry)
+    after_s = getattr(error, "after_s", RETRY_AFTER_S)
+    retry = {"Retry-After": str(after_s)} if status == HTTPStatus.SERVICE_UNAVAILABLE else None
+    assert isinstance(error, ArchiveError)
+    return Problem(status, str(error), retry, PROBLEM_TYPES.get(type(error), "about:blank"))
 
 
 async def request_error(_request: Request, error: Exception) -> Response:

@@ -1,0 +1,1 @@
+"""Other people's DICOMweb servers: a fixed list, fetched once, kept for a while, rewritten as ours."""

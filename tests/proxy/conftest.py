@@ -1,0 +1,71 @@
+"""One Orthanc for the whole run, and a server of ours in front of it, with a recording between the two."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.factories import instance_bytes, make_instance
+from tests.proxy.orthanc import orthanc
+from tests.proxy.recording import Recording, recorded
+from tests.servers import PROJECT, Server
+
+PICTURES = {
+    f"p{number}": instance_bytes(make_instance(f"p{number}", study="p", series="s", jpeg=True))
+    for number in range(1, 4)
+}
+MR = (PROJECT / "tests" / "data" / "dicom" / "valid" / "MR_small_implicit.dcm").read_bytes()
+
+
+@dataclass(frozen=True)
+class Between:
+    """The upstream's own root, what is asked of it, and our server."""
+
+    upstream: str
+    recording: Recording
+    server: Server
+
+    @property
+    def url(self) -> str:
+        """Our root of the upstream."""
+        return f"{self.server.url}/proxy/orthanc/dicom-web"
+
+    @property
+    def inner_addresses(self) -> list[str]:
+        """What must not stand in any answer."""
+        return [url.split("/")[2] for url in (self.upstream, self.recording.url)]
+
+
+def upstreams_file(path: Path, url: str, *lines: str, name: str = "orthanc") -> Path:
+    """Write an upstreams file that names one server of this machine."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = [f'[[upstream]]\nname = "{name}"\nurl = "{url}"\nallow_private = true', *lines]
+    path.write_text("\n".join(text), encoding="utf-8")
+    return path
+
+
+CREDENTIALS = '[upstream.credentials]\ntype = "basic"\nusername = "orthanc"\npassword = "orthanc"'
+
+
+@pytest.fixture(scope="session")
+def between(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Between]:
+    folder = tmp_path_factory.mktemp("proxy")
+    with orthanc(folder / "orthanc", [*PICTURES.values(), MR]) as upstream, recorded(upstream) as recording:
+        listed = upstreams_file(
+            folder / "upstreams.toml", recording.url, 'methods = ["GET", "POST"]', CREDENTIALS
+        )
+        server = Server(folder / "server", {"upstreams_file": str(listed)})
+        try:
+            yield Between(upstream, recording, server.start(workers=2))
+        finally:
+            server.stop()
+
+
+@pytest.fixture
+def client(between: Between) -> Iterator[httpx.Client]:
+    """A client of our root of the upstream; what was asked before is forgotten."""
+    between.recording.taken()
+    with httpx.Client(base_url=between.url, timeout=60) as client:
+        yield client
