@@ -12,6 +12,7 @@ from app.throttle.policy import Policy, load_policy
 from app.throttle.stores import BucketStore, MemoryStore
 
 LOOK_S = 2.0
+REDIS_SCHEMES = ("redis", "rediss", "unix")
 
 logger = logging.getLogger("dermzoo.budget")
 
@@ -26,6 +27,11 @@ def open_store(url: str, processes: int = 1) -> BucketStore:
         return MemoryStore()
     if scheme == "mmap" and rest:
         return MmapStore(Path(rest))
+    if scheme in REDIS_SCHEMES and rest:
+        # Imported here: who does not use it does not load it.
+        from app.throttle.redis_store import RedisStore  # noqa: PLC0415
+
+        return RedisStore(url, processes)
     raise SettingsError(
         f"DERMZOO_THROTTLE_URL is {url!r}; it must be 'memory:', 'mmap:PATH' or 'redis://HOST:PORT/NUMBER'"
     )
