@@ -1,6 +1,7 @@
 """The rules of the house that no linter checks, and the one that import-linter does."""
 
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -56,6 +57,36 @@ def test_a_module_has_one_concern_and_says_which(path: Path) -> None:
         and (node.end_lineno or 0) - node.lineno >= LINES_OF_A_FUNCTION
     ]
     assert long == [], f"more than {LINES_OF_A_FUNCTION} lines"
+
+
+FOR_PIXELS_AND_FILES = {"numpy", "imagecodecs", "PIL", "pydicom", "requests"}
+OF_ONE_COMMAND = {"alembic", "pynetdicom"}
+
+
+@pytest.mark.parametrize(
+    ("work", "left_out"),
+    [
+        # What is only needed in the cage, or by one command, would take the room of another worker.
+        ("import app.main", FOR_PIXELS_AND_FILES | OF_ONE_COMMAND),
+        ("import app.cli.index", FOR_PIXELS_AND_FILES | OF_ONE_COMMAND | {"fastapi", "starlette"}),
+        # The process that starts the others and watches them, after it has made sure that they can start.
+        (
+            "from app.cli.serve import prepared_apart; prepared_apart(None, {'workers': 2})",
+            FOR_PIXELS_AND_FILES | OF_ONE_COMMAND | {"fastapi", "pydantic", "sqlalchemy"},
+        ),
+        ("import app.cli", {"pydantic", "sqlalchemy", "uvicorn", "asyncio"}),
+    ],
+)
+def test_a_process_imports_what_it_needs_and_no_more(work: str, left_out: set[str], tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys\n{work}\nprint(*sys.modules)"],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=PROJECT,
+        env={**os.environ, "DERMZOO_DATA_DIR": str(tmp_path)},
+    )
+    assert left_out & {name.partition(".")[0] for name in done.stdout.split()} == set()
 
 
 def test_every_folder_of_modules_is_a_package() -> None:

@@ -1,13 +1,55 @@
 """What `dermzoo serve` makes sure of before it starts the processes that serve."""
 
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
 from app.archive.archive import Archive
+from app.cli.configuration import read_settings
 from app.cli.opening import opened_archive
+from app.cli.prepared import Prepared
 from app.errors import SettingsError
-from app.settings import Settings
+from app.observability.logging import configure_logging
+from app.observability.shared_metrics import MULTIPROCESS_DIR, emptied_folder
+from app.settings import CONFIG_VARIABLE, SERVICE_PATH, Settings
 from app.throttle.opening import open_budget
 
+_WELCOME = """\
+dermzoo serves DICOMweb at {base}{path}
+  studies   {base}{path}/studies
+  API       {base}/docs
+  health    {base}/readyz    metrics {base}/metrics    your quota {base}/quota
+Stop it with Ctrl-C. Not for clinical use."""
 
-def check_before_serving(settings: Settings) -> None:
+_WELCOME_OF_DIMSE = """
+  DICOM     {title} at {host}:{port}; try
+            echoscu -aec {title} {host} {port}"""
+
+
+def prepare(config: Path | None, options: Mapping[str, object]) -> Prepared:
+    """Read the settings, check them and what they name; raises SettingsError."""
+    settings = read_settings(config, **options)
+    configure_logging(settings.log_level)
+    environment = _environment(settings, config)
+    os.environ.update(environment)  # in time for prometheus_client, should this process serve
+    _check(settings)
+    welcome = _WELCOME.format(base=settings.base_url, path=SERVICE_PATH)
+    if settings.dimse:
+        welcome += _WELCOME_OF_DIMSE.format(
+            title=settings.dimse_ae_title, host=settings.host, port=settings.dimse_port
+        )
+    return Prepared(settings.model_dump(), environment, welcome)
+
+
+def _environment(settings: Settings, config: Path | None) -> dict[str, str]:
+    """Return the settings that were given as options, and where counts are shared."""
+    given = {f"DERMZOO_{name.upper()}": str(getattr(settings, name)) for name in ("host", "port", "workers")}
+    if config is not None:
+        given[CONFIG_VARIABLE] = str(config.absolute())
+    return given | {MULTIPROCESS_DIR: emptied_folder(settings.data_dir / "metrics")}
+
+
+def _check(settings: Settings) -> None:
     """Raise SettingsError now, once, rather than in every worker; clear what a killed server left."""
     if settings.budget_url.startswith("memory:") and settings.workers > 1:
         raise SettingsError(

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from pydantic import ValidationError
 
 from app.errors import SettingsError
-from app.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from app.settings import Settings
 
 
 def config_option(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -21,8 +22,12 @@ def config_option(command: Callable[..., Any]) -> Callable[..., Any]:
     return option(command)
 
 
-def read_settings(config: Path | None = None, **overrides: object) -> Settings:
+def read_settings(config: Path | None = None, **overrides: object) -> "Settings":
     """Read the settings; raises SettingsError naming each that cannot be used."""
+    from pydantic import ValidationError  # noqa: PLC0415 a process that asks for no settings needs none of it
+
+    from app.settings import load_settings  # noqa: PLC0415 the same
+
     try:
         return load_settings(config, **overrides)
     except ValidationError as error:

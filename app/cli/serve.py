@@ -17,10 +17,9 @@ from typing import Any
 import click
 import uvicorn
 
-from app.cli.configuration import config_option, read_settings
+from app.cli.configuration import config_option
+from app.cli.prepared import Prepared
 from app.observability.logging import configure_logging
-from app.observability.shared_metrics import share_between_processes
-from app.settings import CONFIG_VARIABLE, SERVICE_PATH, Settings
 
 
 @click.command()
@@ -40,33 +39,25 @@ def serve(
 
     Ctrl-C, or SIGTERM, stops it: no new request is taken, and answers under way may finish for 30 seconds.
     """
-    settings = read_settings(config, host=host, port=port, workers=workers, dimse=dimse)
-    configure_logging(settings.log_level)
-    _tell_worker_processes(settings, config)
-    _check(settings)
-    click.echo(
-        f"dermzoo serves DICOMweb at {settings.base_url}{SERVICE_PATH}\n"
-        f"  studies   {settings.base_url}{SERVICE_PATH}/studies\n"
-        f"  API       {settings.base_url}/docs\n"
-        f"  health    {settings.base_url}/readyz    metrics {settings.base_url}/metrics    your quota "
-        f"{settings.base_url}/quota\n"
-        "Stop it with Ctrl-C. Not for clinical use.",
-        err=True,
-    )
-    with _listening_beside(settings):
+    prepared = prepared_apart(config, {"host": host, "port": port, "workers": workers, "dimse": dimse})
+    chosen = prepared.chosen
+    configure_logging(chosen["log_level"])
+    os.environ.update(prepared.environment)
+    click.echo(prepared.welcome, err=True)
+    with _listening_beside(chosen):
         # uvicorn stops in good order and then raises the signal again: by then it is no more than the end.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: sys.exit(0))
-        _serve_web(settings)
+        _serve_web(chosen)
 
 
-def _serve_web(settings: Settings) -> None:
+def _serve_web(chosen: Mapping[str, Any]) -> None:
     uvicorn.run(
         "app.main:app_from_environment",
         factory=True,
-        host=settings.host,
-        port=settings.port,
-        workers=settings.workers,
+        host=chosen["host"],
+        port=chosen["port"],
+        workers=chosen["workers"],
         http="app.web.protocol:BoundedHttpProtocol",
         loop="uvloop",
         ws="none",
@@ -74,51 +65,35 @@ def _serve_web(settings: Settings) -> None:
         access_log=False,
         proxy_headers=False,  # throttle/clients.py reads them, and believes only the proxies it is told of
         server_header=False,
-        timeout_graceful_shutdown=settings.shutdown_grace_s,
+        timeout_graceful_shutdown=chosen["shutdown_grace_s"],
     )
 
 
-def _check(settings: Settings) -> None:
-    """Check what the settings name, in a process that ends with what it imported; raises SettingsError."""
-    chosen = settings.model_dump()
-    if settings.workers == 1:  # this process will hold the application itself
-        _check_here(chosen)
-        return
+def prepared_apart(config: Path | None, options: Mapping[str, object]) -> Prepared:
+    """Prepare to serve, in a process that ends with what it imported; raises SettingsError."""
+    if options["workers"] == 1:  # this process will hold the application itself
+        return _prepare(config, options)
     with ProcessPoolExecutor(1, get_context("fork")) as short_lived:
-        short_lived.submit(_check_here, chosen).result()
+        return short_lived.submit(_prepare, config, options).result()
 
 
-def _check_here(chosen: Mapping[str, Any]) -> None:
-    from app.cli.before_serving import check_before_serving  # noqa: PLC0415 see above
+def _prepare(config: Path | None, options: Mapping[str, object]) -> Prepared:
+    from app.cli.before_serving import prepare  # noqa: PLC0415 see above
 
-    check_before_serving(Settings(**chosen))
+    return prepare(config, options)
 
 
 @contextmanager
-def _listening_beside(settings: Settings) -> Iterator[None]:
+def _listening_beside(chosen: Mapping[str, Any]) -> Iterator[None]:
     """Start what listens on the DICOM network, and end it in good order; raises SettingsError."""
-    if not settings.dimse:
+    if not chosen["dimse"]:
         yield
         return
     from app.dimse.listeners import Listeners  # noqa: PLC0415 see above
 
-    click.echo(
-        f"  DICOM     {settings.dimse_ae_title} at {settings.host}:{settings.dimse_port}; try\n"
-        f"            echoscu -aec {settings.dimse_ae_title} {settings.host} {settings.dimse_port}",
-        err=True,
-    )
-    listeners = Listeners(settings)
+    listeners = Listeners(chosen)
     listeners.wait_until_ready()
     try:
         yield
     finally:
         listeners.close()
-
-
-def _tell_worker_processes(settings: Settings, config: Path | None) -> None:
-    """Leave them the settings that were given as options. Before anything imports prometheus_client."""
-    for name in ("host", "port", "workers"):
-        os.environ[f"DERMZOO_{name.upper()}"] = str(getattr(settings, name))
-    if config is not None:
-        os.environ[CONFIG_VARIABLE] = str(config.absolute())
-    share_between_processes(settings.data_dir / "metrics")

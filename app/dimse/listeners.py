@@ -3,11 +3,11 @@
 import logging
 import multiprocessing
 import threading
+from collections.abc import Mapping
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from app.errors import SettingsError
-from app.settings import Settings
 
 START_S = 60.0
 
@@ -17,12 +17,13 @@ logger = logging.getLogger("dermzoo.dimse")
 class Listeners:
     """The listener processes of a server; close() ends them."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(self, chosen: Mapping[str, Any]) -> None:
+        """`chosen` is every setting, as plain data."""
+        self._chosen = chosen
         self._context = multiprocessing.get_context("spawn")
         self._ours, self._theirs = self._context.Pipe()
         self._closing = threading.Event()
-        self._processes = [self._start() for _ in range(settings.dimse_processes)]
+        self._processes = [self._start() for _ in range(chosen["dimse_processes"])]
         self._supervisor = threading.Thread(target=self._supervise, daemon=True)
         self._supervisor.start()
 
@@ -42,12 +43,12 @@ class Listeners:
         for process in self._processes:
             process.terminate()
         for process in self._processes:
-            process.join(self._settings.shutdown_grace_s + 5)
+            process.join(self._chosen["shutdown_grace_s"] + 5)
             process.kill()
 
     def _start(self) -> multiprocessing.context.SpawnProcess:
         process = self._context.Process(
-            target=_be_listener, args=(self._settings.model_dump(), self._theirs), name="dermzoo dimse"
+            target=_be_listener, args=(dict(self._chosen), self._theirs), name="dermzoo dimse"
         )
         process.start()
         return process
