@@ -5,11 +5,18 @@ from collections.abc import Iterator, Mapping
 from app.archive.query import search_attributes, search_patients
 from app.catalog.attributes import level_of
 from app.dicom.json_model import Attribute
-from app.dicom.matching import Level, Query, Semantics, parse_match
+from app.dicom.matching import Level, Match, Query, Semantics, UIDList, parse_match
 from app.dicom.tags import value_representation
 from app.dicom.uids import IMPLICIT_VR_LITTLE_ENDIAN
 from app.dimse.association import Message
-from app.dimse.identifiers import UNIQUE_KEYS, Identifier, answer, read_identifier
+from app.dimse.identifiers import (
+    SERIES_INSTANCE_UID,
+    STUDY_INSTANCE_UID,
+    UNIQUE_KEYS,
+    Identifier,
+    answer,
+    read_identifier,
+)
 from app.dimse.negotiation import Extended
 from app.dimse.session import Session
 from app.dimse.sop_classes import LEVELS, PATIENT_LEVEL, QUERY_RETRIEVE, Root
@@ -86,11 +93,26 @@ def query_of(identifier: Identifier, extended: Extended) -> Query:
     """Build the query of an identifier; raises InvalidQuery for a value that its VR does not allow."""
     keys = [(path, _literal(path, text, extended)) for path, text in identifier.matching_keys()]
     semantics = Semantics(fuzzy=extended.fuzzy, combined_times=extended.combined_time)
+    level = LEVELS.get(identifier.level, Level.STUDY)
+    matches = {path: parse_match(path, text, semantics) for path, text in keys if text.strip("* ")}
+    study = _take_parent(matches, STUDY_INSTANCE_UID) if level > Level.STUDY else None
+    series = _take_parent(matches, SERIES_INSTANCE_UID) if level > Level.SERIES else None
     return Query(
-        level=LEVELS.get(identifier.level, LEVELS["STUDY"]),
-        matches=tuple((path, parse_match(path, text, semantics)) for path, text in keys if text.strip("* ")),
+        level=level,
+        matches=tuple(matches.items()),
         include=frozenset(path[:8] for path, _ in keys),
+        study_instance_uid=study,
+        series_instance_uid=series,
     )
+
+
+def _take_parent(matches: dict[str, Match], tag: str) -> str | None:
+    """Take the unique key of a level above out of the keys: what is asked of there alone is then read."""
+    match = matches.get(tag)
+    if not isinstance(match, UIDList) or len(match.values) != 1:
+        return None
+    del matches[tag]
+    return match.values[0]
 
 
 def _literal(path: str, text: str, extended: Extended) -> str:
