@@ -19,6 +19,7 @@ COMMANDS = {
     "restore": ("app.cli.withdraw", "restore", "Let what was withdrawn come back."),
     "echo": ("app.cli.echo", "echo", "Ask peers of the DICOM network whether they are there."),
     "profile": ("app.cli.profile", "profile", "Tell what a folder of DICOM files holds."),
+    "budget": ("app.cli.budget", "budget", "Explain what clients get and what a month costs."),
     "token": ("app.cli.token", "token", "Make, list and revoke tokens."),
     "migrate": ("app.cli.migrate", "migrate", "Bring the catalogue to the current schema."),
 }
