@@ -56,16 +56,20 @@ def is_answered_at_once(query: Query) -> bool:
 
     Any other search may read through a table, and is for a thread of its own.
     """
-    if query.order:
+    if query.order or not all(_has_column_alone(tag) for tag, _ in query.matches):
         return False
     if query.study_instance_uid is not None:
-        return all(tag in BY_TAG for tag, _ in query.matches)
+        return True
     leads = False
     for tag, match in query.matches:
-        if tag not in BY_TAG:
-            return False
         leads = leads or (tag in _AT_ONCE and isinstance(match, SingleValue | UIDList))
     return leads or not query.matches
+
+
+def _has_column_alone(tag: str) -> bool:
+    """Tell whether SQL decides about a key; of one in a sequence, the items are looked at in the documents."""
+    attribute = BY_TAG.get(tag)
+    return attribute is not None and not attribute.is_in_sequence
 
 
 def question(query: Query, *, is_sqlite: bool) -> Question:

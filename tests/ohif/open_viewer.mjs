@@ -1,10 +1,11 @@
 // Opens OHIF as a person would: the study list, then each study; prints what it saw as JSON.
 //
-//   node open_viewer.mjs VIEWER_URL FOLDER STUDY_INSTANCE_UID=FRAMES...
+//   node open_viewer.mjs VIEWER_URL FOLDER [SOURCE/]STUDY_INSTANCE_UID=FRAMES...
 //
+// SOURCE is one of the viewer's data sources, the default one unless named.
 // A study counts as open when its first picture is drawn and FRAMES frames have been answered, well or not.
 // FOLDER gets list.png and, for each study, {UID}.png (the whole window) and {UID}.canvas.png (the picture as drawn,
-// nothing laid over it).
+// nothing laid over it); {SOURCE}.{UID}.png where a source is named.
 
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -47,13 +48,16 @@ page.on('console', message => {
 });
 page.on('pageerror', error => console_errors.push(String(error)));
 
-function answeredFrames(uid) {
-  const ofStudy = requests.filter(({ url }) => url.includes(`/studies/${uid}/`) && url.includes('/frames/'));
+function answeredFrames(uid, since) {
+  const ofStudy = requests.slice(since)
+    .filter(({ url }) => url.includes(`/studies/${uid}/`) && url.includes('/frames/'));
   return new Set(ofStudy.map(({ url }) => url)).size;
 }
 
-async function openStudy(uid, frames) {
-  await page.goto(`${viewerUrl}/viewer?StudyInstanceUIDs=${uid}`);
+async function openStudy(named, frames) {
+  const [uid, source] = named.split('/').reverse();
+  const since = requests.length;
+  await page.goto(`${viewerUrl}/viewer${source ? `/${source}` : ''}?StudyInstanceUIDs=${uid}`);
   const picture = page.locator('canvas.cornerstone-canvas').first();
   await picture.waitFor();
   await page.waitForFunction(() => {
@@ -61,12 +65,15 @@ async function openStudy(uid, frames) {
     const { data } = canvas.getContext('2d').getImageData(canvas.width >> 1, canvas.height >> 1, 8, 8);
     return data.some((value, index) => index % 4 !== 3 && value > 0);
   });
-  while (answeredFrames(uid) < frames) await page.waitForEvent('response');
+  while (answeredFrames(uid, since) < frames) await page.waitForEvent('response');
   const png = await picture.evaluate(canvas => canvas.toDataURL('image/png').split(',')[1]);
-  writeFileSync(join(folder, `${uid}.canvas.png`), Buffer.from(png, 'base64'));
-  await page.screenshot({ path: join(folder, `${uid}.png`) });
+  const file = join(folder, named.replace('/', '.'));
+  writeFileSync(`${file}.canvas.png`, Buffer.from(png, 'base64'));
   const thumbnails = await page.locator('[data-cy="study-browser-thumbnail"]').count();
-  return { thumbnails, text: await page.locator('body').innerText() };
+  const shown = page.locator('[data-cy="study-browser-thumbnail"] img');
+  if (thumbnails) await shown.first().evaluate(image => image.decode());
+  await page.screenshot({ path: `${file}.png` });
+  return { thumbnails, requests: requests.slice(since), text: await page.locator('body').innerText() };
 }
 
 try {

@@ -76,22 +76,61 @@ def test_a_person_finds_a_study_and_sees_it_in_its_colours(sample_server: Server
         assert np.abs(colours(drawn, fitted(drawn, original)) - expected).max() < 4, name
 
 
-def test_pictures_by_the_uri_service(sample_server: Server, tmp_path: Path) -> None:
-    """PS3.18 chapter 9, as OHIF asks for it with imageRendering wadouri (checklist 60)."""
+MULTIPART = "multipart/related; type="
+SYNTAX = "1.2.840.10008.1.2"
+# What OHIF's configuration may say, and what of the request proves that it was heeded.
+VARIANTS: dict[str, tuple[dict[str, object], str]] = {
+    "thumbnail-of-the-frame": ({"thumbnailRendering": "wadors"}, "/frames/1"),
+    "thumbnail-retrieved": ({"thumbnailRequestStrategy": "bulkDataRetrieve"}, "/thumbnail?accept="),
+    "thumbnail-direct": ({"thumbnailRendering": "thumbnailDirect"}, "/thumbnail?accept="),
+    "rendered-fetched": ({"thumbnailRendering": "rendered"}, "/rendered?viewport="),
+    "rendered-retrieved": (
+        {"thumbnailRendering": "rendered", "thumbnailRequestStrategy": "bulkDataRetrieve"},
+        "/rendered?accept=",
+    ),
+    "quoted": ({"omitQuotationForMultipartRequest": False}, "/frames/1"),
+    "eager": ({"enableStudyLazyLoad": False}, "/metadata"),
+    "jpeg": ({"requestTransferSyntaxUID": f"{SYNTAX}.4.50"}, "/frames/1"),
+    "uncompressed": ({"requestTransferSyntaxUID": f"{SYNTAX}.1"}, "/frames/1"),
+    "jpeg-ls": ({"requestTransferSyntaxUID": f"{SYNTAX}.4.80"}, "/frames/1"),
+    "jpeg-2000": ({"requestTransferSyntaxUID": f"{SYNTAX}.4.90"}, "/frames/1"),
+    "accept-jpeg": ({"acceptHeader": [f"{MULTIPART}image/jpeg; transfer-syntax=*"]}, "/frames/1"),
+    "accept-anything": ({"acceptHeader": ["*/*"]}, "/frames/1"),
+    "single-part": ({"singlepart": "bulkdata,video,pdf"}, "/frames/1"),
+    "bulk-data-of-the-series": (
+        {"bulkDataURI": {"enabled": True, "relativeResolution": "series"}},
+        "/frames/1",
+    ),
+    "static-wado": ({"staticWado": True}, "/frames/1"),
+    "plain-searches": (
+        {"supportsFuzzyMatching": False, "supportsWildcard": False, "qidoSupportsIncludeField": False},
+        "fuzzymatching=false",
+    ),
+    "tagged": ({"enableRequestTag": True}, "/frames/1"),
+}
+
+
+def test_every_configuration_draws_the_picture(sample_server: Server, tmp_path: Path) -> None:
+    """PS3.18 8.3.3, 8.7, chapter 9, in all ways OHIF asks (checklist 2, 5, 8, 12, 60)."""
     name = PICTURES[0]
     [study] = httpx.get(f"{sample_server.dicomweb_url}/studies", params={"PatientID": name}).json()
-    study_instance_uid = study["0020000D"]["Value"][0]
+    uid_of_study = study["0020000D"]["Value"][0]
+    uri_service = {"imageRendering": "wadouri", "wadoUriRoot": f"{sample_server.url}/wado"}
+    variants = {**VARIANTS, "uri-service": (uri_service, "/wado?requestType=WADO")}
+    sources = {variant: chosen for variant, (chosen, _) in variants.items()}
 
-    root = f"{sample_server.url}/wado"
-    with serve_viewer(sample_server.dicomweb_url, imageRendering="wadouri", wadoUriRoot=root) as viewer:
-        seen = look(viewer, tmp_path, {study_instance_uid: 0})
+    with serve_viewer(sample_server.dicomweb_url, sources) as viewer:
+        seen = look(viewer, tmp_path, {f"{variant}/{uid_of_study}": 0 for variant in variants})
 
     assert seen["failed"] == []
-    assert [one["status"] for one in seen["requests"] if one["url"].startswith(root)] == [200]
-    drawn = Image.open(tmp_path / f"{study_instance_uid}.canvas.png")
     original = Image.open(SAMPLE / "images" / f"{name}.jpg")
     expected = colours(original, (0, 0, *original.size))
-    assert np.abs(colours(drawn, fitted(drawn, original)) - expected).max() < 4
+    for variant, (_, asked) in variants.items():
+        opened = seen["studies"][f"{variant}/{uid_of_study}"]
+        assert opened["thumbnails"] == 1, variant
+        assert any(asked in one["url"] for one in opened["requests"]), (variant, opened["requests"])
+        drawn = Image.open(tmp_path / f"{variant}.{uid_of_study}.canvas.png")
+        assert np.abs(colours(drawn, fitted(drawn, original)) - expected).max() < 4, variant
 
 
 def test_a_study_of_a_hundred_pictures_is_never_refused(

@@ -11,8 +11,11 @@ from pathlib import Path
 DIST = Path(__file__).parent / "node_modules" / "@ohif" / "app" / "dist"
 
 
-def app_config(dicomweb_url: str, **chosen: str) -> str:
-    """OHIF's configuration: one data source, nothing that asks any other host; `chosen` replaces or adds."""
+Configurations = dict[str, dict[str, object]]
+
+
+def data_source(name: str, dicomweb_url: str, chosen: dict[str, object]) -> dict[str, object]:
+    """A data source of OHIF's; `chosen` replaces or adds."""
     configuration = {
         "friendlyName": "dermzoo",
         "qidoRoot": dicomweb_url,
@@ -27,20 +30,24 @@ def app_config(dicomweb_url: str, **chosen: str) -> str:
         "bulkDataURI": {"enabled": True},
         **chosen,
     }
+    return {
+        "namespace": "@ohif/extension-default.dataSourcesModule.dicomweb",
+        "sourceName": name,
+        "configuration": configuration,
+    }
+
+
+def app_config(dicomweb_url: str, sources: Configurations | None = None) -> str:
+    """OHIF's configuration: a data source for each of `sources`, nothing that asks any other host."""
+    sources = sources or {"dermzoo": {}}
     config = {
         "routerBasename": None,
         "extensions": [],
         "modes": [],
         "showStudyList": True,
         "investigationalUseDialog": {"option": "never"},
-        "defaultDataSourceName": "dermzoo",
-        "dataSources": [
-            {
-                "namespace": "@ohif/extension-default.dataSourcesModule.dicomweb",
-                "sourceName": "dermzoo",
-                "configuration": configuration,
-            }
-        ],
+        "defaultDataSourceName": next(iter(sources)),
+        "dataSources": [data_source(name, dicomweb_url, chosen) for name, chosen in sources.items()],
     }
     return f"window.config = {json.dumps(config)};"
 
@@ -70,9 +77,9 @@ class ViewerHandler(SimpleHTTPRequestHandler):
 
 
 @contextmanager
-def serve_viewer(dicomweb_url: str, **chosen: str) -> Iterator[str]:
-    """Yield the viewer's address, without a slash at the end."""
-    handler = partial(ViewerHandler, config=app_config(dicomweb_url, **chosen).encode())
+def serve_viewer(dicomweb_url: str, sources: Configurations | None = None) -> Iterator[str]:
+    """Yield the viewer's address, without a slash at the end; its first data source is the default."""
+    handler = partial(ViewerHandler, config=app_config(dicomweb_url, sources).encode())
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
