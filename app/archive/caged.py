@@ -67,10 +67,10 @@ def read_picture(path: str, place: Elsewhere, media_type: str, target_path: str)
     return consumer_media.read_picture(path, place.offset, place.length, media_type, target_path)
 
 
-def compose(path: str, document: MetadataPart, parts: Sequence[BulkPart], target_path: str) -> list[Composed]:
+def compose(
+    path: str, documents: Sequence[MetadataPart], parts: Sequence[BulkPart], target_path: str
+) -> list[Composed]:
     """Compose files of metadata and bulk data; see dicom/composing.py."""
     from app.dicom import composing  # noqa: PLC0415 see above
 
-    if document.is_json:
-        return composing.compose_json(path, document.place, parts, target_path)
-    return composing.compose_xml(path, document.place, document.charset, parts, target_path)
+    return composing.compose(path, documents, parts, target_path)

@@ -23,7 +23,16 @@ from app.dicom.media_types import (
     TRANSFER_SYNTAXES,
 )
 from app.dicom.part10 import PREAMBLE, file_meta
-from app.dicom.parts import WRITTEN, BulkPart, Composed, Elsewhere, Picture, Piece, SopReference
+from app.dicom.parts import (
+    WRITTEN,
+    BulkPart,
+    Composed,
+    Elsewhere,
+    MetadataPart,
+    Picture,
+    Piece,
+    SopReference,
+)
 from app.dicom.rendering_options import JPEG, PNG
 from app.dicom.uids import DEFLATED, UNCOMPRESSED, VIDEO, is_valid_uid
 from app.dicom.writing import ASCII, UTF_8, character_sets_for, data_set_pieces
@@ -40,24 +49,28 @@ _LOSSLESS_JPEG = {"1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70"}
 _FRAME = re.compile(r"(.+)/frames/([1-9][0-9]{0,8})")
 
 
-def compose_json(path: str, place: Elsewhere, parts: Sequence[BulkPart], target: str) -> list[Composed]:
-    """Compose the data sets of a DICOM JSON array; raises Unreadable if it is none.
+def compose(
+    path: str, documents: Sequence[MetadataPart], parts: Sequence[BulkPart], target: str
+) -> list[Composed]:
+    """Compose the data sets of documents: ranges of a file, as the bulk data are.
 
-    `place` is the range of the file that holds it, `target` the file to whose end headers are written.
+    Headers are written to the end of `target`. Raises Unreadable for JSON that is none: then it is not known
+    how many data sets there would be.
     """
     bulk = _Bulk(parts)
-    return [_composed(one, path, bulk, target) for one in read_json(_read(path, place))]
+    return [
+        _composed(one, path, bulk, target) for document in documents for one in _data_sets(path, document)
+    ]
 
 
-def compose_xml(
-    path: str, place: Elsewhere, encoding: str | None, parts: Sequence[BulkPart], target: str
-) -> list[Composed]:
-    """Compose the data set of a Native DICOM Model document, as compose_json() does; a list of one."""
+def _data_sets(path: str, document: MetadataPart) -> Sequence[dict[str, Attribute] | Unreadable]:
+    content = _read(path, document.place)
+    if document.is_json:
+        return read_json(content)
     try:
-        attributes = read_data_set(read_xml(_read(path, place), encoding))
+        return [read_data_set(read_xml(content, document.charset))]
     except Unreadable as error:
-        return [Composed(error=error.with_traceback(None))]
-    return [_composed(attributes, path, _Bulk(parts), target)]
+        return [error.with_traceback(None)]
 
 
 def _read(path: str, place: Elsewhere) -> bytes:

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app.dicom.composing import compose_json
+from app.dicom.composing import compose
 from app.dicom.image_parts import encapsulated_pieces, native_pieces
-from app.dicom.parts import RECEIVED, WRITTEN, BulkPart, Elsewhere
+from app.dicom.parts import RECEIVED, WRITTEN, BulkPart, Elsewhere, MetadataPart
 from app.dicom.scan import scan
 from app.dicom.writing import length_of
 from app.errors import Unreadable
@@ -35,7 +35,8 @@ def composed(folder: Path, models: list[dict], contents: list[tuple[str, str, by
     bundle, target = folder / "bundle", folder / "target"
     bundle.write_bytes(received)
     target.write_bytes(b"")
-    found = compose_json(str(bundle), Elsewhere(RECEIVED, 0, len(document)), parts, str(target))
+    metadata = MetadataPart(Elsewhere(RECEIVED, 0, len(document)), is_json=True)
+    found = compose(str(bundle), [metadata], parts, str(target))
     assert [one.error for one in found] == [None] * len(models)
     sources = {WRITTEN: target.read_bytes(), RECEIVED: received}
     return [

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -91,6 +92,18 @@ class TestOrder:
         from app.web import metadata_spool
 
         assert metadata_spool.JSON_BYTES is json_reader.JSON_BYTES
+
+    def test_documents_that_kill_their_reader(self, client, archive):
+        """PS3.18 Table I.2-2 (checklist 58): 0110, for each of them."""
+        small = Cage(processes=1, memory_bytes=1, cpu_s=10)
+        client.archive = replace(archive, cage=small)
+        document = (f"Content-Type: {XML}", xml_document(model()))
+        try:
+            response = post(client, document, document, root=XML)
+        finally:
+            small.close()
+        assert (response.status_code, failures(response)) == (409, [0x0110, 0x0110])
+        assert_nothing_is_held(archive)
 
     def test_a_body_cut_short(self, client, archive):
         content_type = f'multipart/related; type="{JSON}"; boundary={BOUNDARY}'
