@@ -14,17 +14,23 @@ from pynetdicom.presentation import build_context
 from app.dimse.commands import NO_DATA_SET, RESPONSE, Element, Kind, decode_command, encode_command
 
 VERIFICATION = "1.2.840.10008.1.1"
+PLAIN = ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2")
+LONGEST_FRAGMENT = 64 * 1024
 PENDING = {0xFF00, 0xFF01}
 
 
 def association_request(*abstract_syntaxes, called="DERMZOO", extra=(), transfer_syntaxes=None):
-    """The bytes of an A-ASSOCIATE-RQ; presentation contexts are numbered 1, 3, 5."""
+    """The bytes of an A-ASSOCIATE-RQ; presentation contexts are numbered 1, 3, 5.
+
+    An abstract syntax may come with transfer syntaxes of its own: (UID, UIDs).
+    """
     request = A_ASSOCIATE()
     request.application_context_name = "1.2.840.10008.3.1.1.1"
     request.calling_ae_title, request.called_ae_title = "RAW", called
     contexts = []
-    for number, uid in enumerate(abstract_syntaxes or (VERIFICATION,)):
-        context = build_context(uid, transfer_syntaxes or ["1.2.840.10008.1.2.1", "1.2.840.10008.1.2"])
+    for number, proposed in enumerate(abstract_syntaxes or (VERIFICATION,)):
+        uid, syntaxes = proposed if isinstance(proposed, tuple) else (proposed, transfer_syntaxes or PLAIN)
+        context = build_context(uid, list(syntaxes))
         context.context_id = 2 * number + 1
         contexts.append(context)
     request.presentation_context_definition_list = contexts
@@ -52,6 +58,7 @@ class RawPeer:
     def __init__(self, port, timeout_s=20):
         self.socket = socket.create_connection(("127.0.0.1", port), timeout_s)
         self._fragments = []
+        self.stored = []  # data sets that came in C-STORE requests
         self.stored_in = 0  # the presentation context of the last message
 
     def __enter__(self):
@@ -85,8 +92,9 @@ class RawPeer:
     def ask(self, context_id, elements, data_set=None):
         """Send a request, its command set and its data set."""
         self.data(context_id, encode_command(elements, has_data_set=data_set is not None))
-        if data_set is not None:
-            self.data(context_id, data_set, command=False)
+        for start in range(0, len(data_set or b""), LONGEST_FRAGMENT):
+            end = start + LONGEST_FRAGMENT
+            self.data(context_id, data_set[start:end], command=False, last=end >= len(data_set))
 
     def message(self):
         """The next message: its command set and the bytes of its data set, None if it has none."""
@@ -100,6 +108,7 @@ class RawPeer:
         while True:
             command, data_set = self.message()
             if command[Element.COMMAND_FIELD] == Kind.C_STORE_RQ:
+                self.stored.append(data_set)
                 self.ask(self.stored_in, store_response(command, store(command)))
                 continue
             found.append((command, data_set))

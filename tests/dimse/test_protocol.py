@@ -256,3 +256,19 @@ def _study():
 
     value = str(uid("study")).encode()
     return value + b"\0" * (len(value) % 2)
+
+
+def test_a_uid_that_is_none_is_not_negotiated(listening):
+    whole = association_request(VERIFICATION).replace(VERIFICATION.encode(), b"1.2.840.10008.0x1")
+    with RawPeer(listening.port) as peer:
+        peer.send(whole)
+        assert peer.read() == (ABORT, bytes([0, 0, PROVIDER, 6]))
+    assert is_well(listening)
+
+
+def test_a_response_that_nobody_asked_for_aborts(listening):
+    with RawPeer(listening.port) as peer:
+        peer.associate()
+        peer.data(1, encode_command({Element.COMMAND_FIELD: 0x8030, Element.STATUS: 0}, has_data_set=False))
+        assert peer.read() == (ABORT, bytes([0, 0, PROVIDER, 2]))
+    assert is_well(listening)
