@@ -37,8 +37,8 @@ QUERY_RETRIEVE = {
     "1.2.840.10008.5.1.4.1.2.2.3": (Root.STUDY, Service.GET),
 }
 
-# Those of the library, and the retired ones and those of neighbours in PS3.6. What belongs to no study, as a protocol
-# or an inventory, has no place here.
+# Those of the library, and the retired ones and those of neighbours in PS3.6. What belongs to no study,
+# as a protocol or an inventory, has no place here.
 _NOT_OF_STUDIES = ("1.2.840.10008.5.1.4.1.1.200.", "1.2.840.10008.5.1.4.1.1.201.")
 STORAGE = frozenset(str(uid) for uid in _STORAGE_CLASSES.values()) | frozenset(
     uid
