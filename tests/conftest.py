@@ -10,6 +10,7 @@ import pytest
 
 from app.settings import Settings
 from tests.postgres import postgres_cluster
+from tests.redis_server import RedisServer, running_redis
 from tests.servers import PROJECT, Server
 
 SAMPLE = PROJECT / "corpus" / "isic-sample"
@@ -37,6 +38,21 @@ def postgres_server() -> Iterator[str]:
         return
     with postgres_cluster() as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def redis_of_the_session() -> Iterator[RedisServer]:
+    """A private Redis."""
+    with running_redis() as server:
+        yield server
+
+
+@pytest.fixture
+def redis_server(redis_of_the_session: RedisServer) -> RedisServer:
+    """A private Redis, emptied before the test."""
+    with redis_of_the_session.client() as client:
+        client.flushall()
+    return redis_of_the_session
 
 
 @contextmanager

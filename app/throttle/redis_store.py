@@ -87,13 +87,15 @@ class RedisStore:
 
     is_remote = True
 
-    def __init__(self, url: str, processes: int = 1, *, has_own_clock: bool = True) -> None:
+    def __init__(
+        self, url: str, processes: int = 1, *, timeout_s: float = TIMEOUT_S, has_own_clock: bool = True
+    ) -> None:
         """With `has_own_clock` false the caller's `now` counts, and not the server's time: for tests."""
         try:
             self._client = redis.Redis.from_url(
                 url,
-                socket_timeout=TIMEOUT_S,
-                socket_connect_timeout=TIMEOUT_S,
+                socket_timeout=timeout_s,
+                socket_connect_timeout=timeout_s,
                 retry=Retry(NoBackoff(), 0),
             )
         except ValueError as error:
@@ -137,9 +139,10 @@ class RedisStore:
         if not self._paused_until:
             return True
         with self._lock:
-            if time.monotonic() < self._paused_until:
+            now = time.monotonic()
+            if now < self._paused_until:
                 return False
-            self._paused_until += PAUSE_S  # one asks; the others wait for what it finds
+            self._paused_until = now + PAUSE_S  # one asks; the others wait for what it finds
             return True
 
     def _ask(self, draws: Sequence[Draw], now: float) -> tuple[bool, list[float]]:

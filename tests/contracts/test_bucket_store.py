@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from app.throttle.bucket import Bucket, Draw, refill
 from app.throttle.mmap_store import MmapStore
+from app.throttle.redis_store import RedisStore
 from app.throttle.stores import BucketStore, MemoryStore
 
 FEW_SLOTS = 8
@@ -19,22 +20,21 @@ def make_store(backend: str, folder: Path, slots: int = 1024) -> BucketStore:
     return MemoryStore(slots) if backend == "memory" else MmapStore(folder / "budget", slots=slots)
 
 
-@pytest.fixture(params=["memory", "mmap"])
-def backend(request):
-    return request.param
-
-
-@pytest.fixture
-def store(backend, tmp_path):
-    store = make_store(backend, tmp_path)
+@pytest.fixture(params=["memory", "mmap", "redis"])
+def store(request, tmp_path):
+    if request.param == "redis":
+        server = request.getfixturevalue("redis_server")
+        store = RedisStore(server.url, timeout_s=60, has_own_clock=False)
+    else:
+        store = make_store(request.param, tmp_path)
     yield store
     store.close()
 
 
-@pytest.fixture
-def small_store(backend, tmp_path):
-    """Room for a handful of clients, so that everybody is somebody's neighbour."""
-    store = make_store(backend, tmp_path / "small", slots=FEW_SLOTS)
+@pytest.fixture(params=["memory", "mmap"])
+def small_store(request, tmp_path):
+    """Room for a handful of clients, so that everybody is somebody's neighbour; Redis forgets nobody."""
+    store = make_store(request.param, tmp_path / "small", slots=FEW_SLOTS)
     yield store
     store.close()
 
@@ -90,6 +90,43 @@ def test_a_reading_of_the_clock_that_comes_late_refills_nothing_twice(store):
     assert store.peek([a], 1.0) == [0]
 
 
+def quota(store, since, until, *, pinned=False, burst=1000.0):
+    return Bucket(store.key("quota"), burst / (until - since), burst, pinned, since, until)
+
+
+@pytest.mark.parametrize("pinned", [True, False])
+def test_a_quota_gains_nothing_in_its_day_and_is_full_in_the_next(store, pinned):
+    today, tomorrow = quota(store, 100, 200, pinned=pinned), quota(store, 200, 300, pinned=pinned)
+    assert take(store, today, 900, now=110) == (True, [100])
+    assert take(store, today, 200, now=199) == (False, [100])
+    assert take(store, tomorrow, 200, now=200) == (True, [800])
+    assert take(store, today, 1, now=200.1) == (True, [799])  # of a process that has not noticed yet
+    assert store.peek([tomorrow], 299) == [799]
+
+
+def test_a_debt_of_a_quota_ends_with_its_day(store):
+    today, tomorrow = quota(store, 100, 200), quota(store, 200, 300)
+    assert take(store, today, 5000, now=110, least=-1e18) == (True, [-4000])
+    assert take(store, today, 1, now=199)[0] is False
+    assert store.peek([tomorrow], 200) == [1000]
+
+
+def test_a_clock_that_is_behind_at_midnight_does_not_fill_a_quota_twice(store):
+    tomorrow = quota(store, 200, 300)
+    take(store, quota(store, 100, 200), 1, now=150)
+    assert take(store, tomorrow, 600, now=199.5) == (True, [400])
+    assert take(store, tomorrow, 600, now=199.6) == (False, [400])
+
+
+def test_seven_buckets_of_which_one_is_short_leave_all_as_they_were(store):
+    """R2's other half: requests, seat, bytes, subnet, day, month and the shared one, all or nothing."""
+    buckets = [bucket(store, f"part {number}") for number in range(6)]
+    short = bucket(store, "short", burst=5, pinned=True)
+    draws = [Draw(each, 7, 7) for each in (*buckets, short)]
+    assert store.take(draws, 1.0) == (False, [100] * 6 + [5])
+    assert store.peek([*buckets, short], 1.0) == [100] * 6 + [5]
+
+
 def test_names_are_told_apart(store):
     assert len({store.key(f"client {number}") for number in range(2000)}) == 2000
     take(store, bucket(store, "a"), 100)
@@ -107,6 +144,7 @@ def _hasty_threads():
 
 @pytest.mark.usefixtures("_hasty_threads")
 def test_of_100_simultaneous_requests_on_a_bucket_for_10_exactly_10_pass(store):
+    """R2."""
     a, start, granted = bucket(store, per_second=1e-9, burst=10), threading.Barrier(100), []
 
     def ask():
@@ -190,7 +228,7 @@ moves = st.lists(
 @settings(max_examples=60, deadline=None)
 @given(moves)
 def test_it_does_what_the_arithmetic_says(moves):
-    """The memory store against a dictionary; the table is the same for every backend."""
+    """The memory store against a dictionary; the file has the same table."""
     store, model, now = MemoryStore(1024), {}, 0.0
     for number, amount, least, gap in moves:
         now += gap
