@@ -33,7 +33,7 @@ from app.dicom.parts import (
     Piece,
     SopReference,
 )
-from app.dicom.rendering_options import JPEG, PNG
+from app.dicom.rendering_options import PNG
 from app.dicom.uids import DEFLATED, UNCOMPRESSED, VIDEO, is_valid_uid
 from app.dicom.writing import ASCII, UTF_8, character_sets_for, data_set_pieces
 from app.dicom.xml_reader import read_xml
@@ -223,13 +223,13 @@ class _Composition:
 
     def _syntax_of(self, part: BulkPart) -> str:
         """Return what the metadata name, else what the part's header does, else the default."""
-        if isinstance(part.picture, ArchiveError):
-            raise type(part.picture)(f"{part.location[:200]}: {part.picture}")
         media_type = ALIASES.get(part.media_type, part.media_type)
         named = self._named_syntax or part.transfer_syntax_uid
+        if isinstance(part.picture, ArchiveError) and named not in VIDEO:
+            raise type(part.picture)(f"{part.location[:200]}: {part.picture}")
         if media_type == PNG or self._is_native(media_type, named):
             return EXPLICIT_VR_LITTLE_ENDIAN
-        if media_type == JPEG and isinstance(part.picture, Picture) and not named:
+        if isinstance(part.picture, Picture) and not named:
             return part.picture.transfer_syntax_uid
         choice = list(BY_TRANSFER_SYNTAX) if media_type == OCTET_STREAM else TRANSFER_SYNTAXES.get(media_type)
         if not choice:
@@ -264,7 +264,7 @@ class _Composition:
 
 def _agrees(picture: Picture | ArchiveError | None, named: str) -> bool:
     """Whether a stream is of the process that a transfer syntax names; any predictor will do for `.57`."""
-    if not isinstance(picture, Picture):
+    if not isinstance(picture, Picture) or named in VIDEO:  # of films, who names it knows more
         return True
     return named == picture.transfer_syntax_uid or {named, picture.transfer_syntax_uid} == _LOSSLESS_JPEG
 

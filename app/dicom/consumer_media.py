@@ -1,7 +1,7 @@
 """Pictures that are no DICOM, as bulk data of Pixel Data (PS3.18 10.5.1.1.3): what they say of themselves.
 
-A JPEG stays as it is, a frame in the transfer syntax of its own process. A PNG, which no transfer syntax
-holds, is decoded. Both run in the cage; what is not in the file's first bytes is never believed.
+A JPEG stays as it is, a frame in the transfer syntax of its own process, and so does an MP4. A PNG, which no
+transfer syntax holds, is decoded. All run in the cage.
 """
 
 import io
@@ -19,7 +19,8 @@ from app.dicom.codestream import Claims, read_jpeg_claims
 from app.dicom.image_pixel import PIXEL_BUDGET_BYTES
 from app.dicom.json_model import Attribute
 from app.dicom.media_types import EXPLICIT_VR_LITTLE_ENDIAN, LOSSY
-from app.dicom.parts import WRITTEN, Elsewhere, Picture
+from app.dicom.mp4 import Film, read_film
+from app.dicom.parts import MP4, WRITTEN, Elsewhere, Picture
 from app.dicom.rendering_options import JPEG
 from app.errors import NotConvertible, Unreadable, UnsupportedTransferSyntax
 
@@ -32,6 +33,7 @@ _OF_PROCESS = {
     0xC2: "1.2.840.10008.1.2.4.55",
     0xC3: "1.2.840.10008.1.2.4.57",
 }
+_H264 = frozenset({"1.2.840.10008.1.2.4.102", "1.2.840.10008.1.2.4.104"})
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 _PNG_HEADER = struct.Struct(">4s4sIIBB").unpack_from  # length, IHDR, columns, rows, bits, colour type
 _PNG_BYTES = 256 << 20
@@ -47,6 +49,10 @@ def read_picture(path: str, offset: int, length: int, media_type: str, target: s
     try:
         if media_type == JPEG:
             return _jpeg(_read(path, offset, min(length, _HEAD_BYTES)), length)
+        if media_type == MP4:
+            with Path(path).open("rb") as file:
+                file.seek(offset)
+                return _video(read_film(file, length), length)
         if length > _PNG_BYTES:
             raise Unreadable(f"the PNG is larger than {_PNG_BYTES >> 20} MiB")
         return _png(_read(path, offset, length), target)
@@ -83,6 +89,24 @@ def _jpeg(data: bytes, length: int) -> Picture:
         attributes["00282112"] = _valued("DS", round(native / length, 2))
         attributes["00282114"] = _valued("CS", "ISO_10918_1")
     return Picture(syntax, attributes, photometric)
+
+
+def _video(film: Film, length: int) -> Picture:
+    """Return a film with the Cine and Multi-frame Modules (PS3.3 C.7.6.5, C.7.6.6; PS3.5 8.2.7)."""
+    claims = Claims(film.rows, film.columns, 3, film.bits)
+    photometric = "YBR_PARTIAL_420"
+    native = film.rows * film.columns * 3 * film.frames * (2 if film.bits > 8 else 1)
+    is_h264 = film.transfer_syntax_uid in _H264
+    attributes = _image_pixel(claims, photometric) | {
+        "00180040": _valued("IS", max(1, round(1000 / film.frame_time_ms)) if film.frame_time_ms else 1),
+        "00181063": _valued("DS", film.frame_time_ms),
+        "00280008": _valued("IS", film.frames),
+        "00280009": _valued("AT", "00181063"),
+        "00282110": _valued("CS", "01"),
+        "00282112": _valued("DS", round(native / length, 2)),
+        "00282114": _valued("CS", "ISO_14496_10" if is_h264 else "ISO_23008_2"),
+    }
+    return Picture(film.transfer_syntax_uid, attributes, (photometric,))
 
 
 def _png(data: bytes, target: str) -> Picture:

@@ -41,7 +41,7 @@ def take_picture(attributes: dict[str, Attribute], frames: Sequence[BulkPart]) -
         what = "of pixels" if media_type == OCTET_STREAM else f"of {media_type}"
         raise Unreadable(
             f"({missing[0][:4]},{missing[0][4:]}) is missing: what the bulk data {what} are cannot be told "
-            "without; only those of image/jpeg and image/png can"
+            "without; those of image/jpeg, image/png and video/mp4 can"
         )
     return replaced
 

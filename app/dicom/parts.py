@@ -12,7 +12,9 @@ from app.errors import ArchiveError
 
 WRITTEN, RECEIVED = 0, 1  # sources: what is written anew, and the parts as they arrived
 
-_PICTURES = frozenset({JPEG, PNG})
+MP4 = "video/mp4"
+
+_PICTURES = frozenset({JPEG, PNG, MP4})
 
 
 class Elsewhere(NamedTuple):
@@ -28,7 +30,7 @@ Piece = bytes | Elsewhere
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """What a picture is in DICOM: how it is held, its attributes, and its place if it had to be decoded.
+    """What a picture or film is in DICOM: how it is held, its attributes, its place if it had to be decoded.
 
     `photometric` are the Photometric Interpretations that are true of it, the likeliest first.
     """

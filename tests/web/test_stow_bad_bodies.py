@@ -18,6 +18,7 @@ from tests.web.models import (
     XML,
     body,
     bulk,
+    failures,
     metadata,
     model,
     post,

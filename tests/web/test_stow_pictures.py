@@ -1,14 +1,20 @@
 """STOW-RS of pictures and documents that are not DICOM (PS3.18 10.5.1.1.3)."""
 
+import struct
 from collections.abc import Iterator
+from contextlib import suppress
 from io import BytesIO
 
 import numpy as np
 import pydicom
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
 from app.cage import Cage
+from app.dicom.mp4 import read_film
+from app.errors import Unreadable, UnsupportedTransferSyntax
 from tests.factories import make_jpeg, make_pixels, uid
 from tests.web.models import (
     BULK,
@@ -41,6 +47,30 @@ def archive(tmp_path, cage):
 @pytest.fixture
 def client(archive) -> Client:
     return Client(archive)
+
+
+def box(kind: bytes, *contents: bytes) -> bytes:
+    """A box of an ISO base media file."""
+    content = b"".join(contents)
+    return struct.pack(">I4s", 8 + len(content), kind) + content
+
+
+def film(
+    coding: bytes = b"avc1", profile: int = 100, level: int = 41, frames: int = 50, handler: bytes = b"vide"
+) -> bytes:
+    """An MP4 of 640 x 480 pixels and two seconds, its movie box at the end as cameras have it."""
+    configuration = box(b"avcC", bytes([1, profile, 0, level]))
+    if coding == b"hvc1":
+        configuration = box(b"hvcC", bytes([1, profile]) + bytes(10) + bytes([level]))
+    entry = box(coding, bytes(24), struct.pack(">HH", 640, 480), bytes(50), configuration)
+    table = box(b"stbl", box(b"stsd", bytes(8), entry), box(b"stsz", bytes(8), struct.pack(">I", frames)))
+    media = box(
+        b"mdia",
+        box(b"mdhd", bytes(12), struct.pack(">II", 1000, 2000)),
+        box(b"hdlr", bytes(8), handler),
+        box(b"minf", table),
+    )
+    return box(b"ftyp", b"isom") + box(b"mdat", bytes(100)) + box(b"moov", box(b"trak", media))
 
 
 class TestPictures:
@@ -153,7 +183,13 @@ class TestPictures:
         ("content", "media_type", "reason"),
         [
             (b"GIF89a", "image/gif", 0xC122),
-            (b"", "video/mp4", 0xC122),
+            (b"", "video/mpeg", 0xC122),
+            (b"", "video/mp4", 0xC000),
+            (film(b"av01"), "video/mp4", 0xC122),
+            (film(profile=110), "video/mp4", 0xC122),
+            (film(level=51), "video/mp4", 0xC122),
+            (film(handler=b"soun"), "video/mp4", 0xC000),
+            (film()[:-1], "video/mp4", 0xC000),
             (make_jpeg(), "image/jpeg; transfer-syntax=1.2.840.10008.1.2.4.90", 0xC122),
             (make_jpeg(), "image/jpeg; transfer-syntax=1.2.840.10008.1.2.4.70", 0xC122),
             (make_jpeg().replace(b"\xff\xc0", b"\xff\xc9"), "image/jpeg", 0xC122),
@@ -177,6 +213,48 @@ class TestPictures:
         assert answer(response).FailedSOPSequence[0].ReferencedSOPInstanceUID == uid("instance")
         assert response.headers["Warning"]
         assert_nothing_is_held(archive)
+
+
+class TestFilms:
+    """PS3.18 10.5.1.1.3 (checklist 55): an MP4 is kept as it is; its movie box tells the rest."""
+
+    @pytest.mark.parametrize(
+        ("content", "syntax", "bits"),
+        [
+            (film(), "102", 8),
+            (film(profile=77, level=30), "102", 8),
+            (film(level=42), "104", 8),
+            (film(b"hvc1", profile=1, level=120), "107", 8),
+            (film(b"hvc1", profile=2, level=153), "108", 10),
+        ],
+    )
+    def test_an_mp4(self, client, archive, content, syntax, bits):
+        response = post(client, metadata(without_pixels()), bulk(content, "video/mp4"))
+        assert response.status_code == 200, response.headers
+        stored = held(archive)
+        assert stored.file_meta.TransferSyntaxUID == f"1.2.840.10008.1.2.4.{syntax}"
+        assert (stored.Rows, stored.Columns, stored.BitsStored, stored.NumberOfFrames) == (480, 640, bits, 50)
+        assert (stored.FrameTime, stored.CineRate, stored.PhotometricInterpretation) == (
+            40,
+            25,
+            "YBR_PARTIAL_420",
+        )
+        fragments = pydicom.encaps.generate_fragments(stored.PixelData)
+        next(fragments)  # the Basic Offset Table
+        assert b"".join(fragments)[: len(content)] == content
+
+    def test_one_whose_transfer_syntax_is_named(self, client, archive):
+        described = model() | {PIXEL_DATA: {"vr": "OB", "BulkDataURI": BULK}}
+        part = bulk(b"a stream", "video/mp4; transfer-syntax=1.2.840.10008.1.2.4.106")
+        assert post(client, metadata(described), part).status_code == 200
+        assert held(archive).file_meta.TransferSyntaxUID == "1.2.840.10008.1.2.4.106"
+
+    @given(st.integers(0, len(film()) - 1), st.binary(max_size=12))
+    @settings(max_examples=200)
+    def test_damaged_ones_are_read_or_refused(self, place, damage):
+        content = film()[:place] + damage + film()[place + len(damage) :]
+        with suppress(Unreadable, UnsupportedTransferSyntax):
+            read_film(BytesIO(content), len(content))
 
 
 class TestDocuments:
