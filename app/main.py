@@ -2,13 +2,16 @@
 
 import logging
 import os
+import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 from fastapi import FastAPI
 from slowapi.errors import RateLimitExceeded
 from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.types import ASGIApp
 
 from app.archive.archive import Archive
@@ -25,14 +28,20 @@ from app.throttle.clients import Clients
 from app.throttle.limits import RouteLimits, RouteRefused
 from app.throttle.middleware import Throttle
 from app.throttle.opening import open_budget, watch_policy
+from app.throttle.refusals import refuse
 from app.web import errors, health
 from app.web.authentication import Authentication
 from app.web.capabilities import Capabilities
 from app.web.cors import Options, PublicCors
 from app.web.dicomweb import dicomweb_routes
 from app.web.openapi import describe
+from app.web.problem_forms import in_form
 from app.web.proxy import proxy_routes
+from app.web.quota import quota
 from app.web.searching import SearchThreads
+
+# In the form that the client reads, and not all of them back at the same moment.
+REFUSE = partial(refuse, present=in_form, chance=random.random)
 
 logger = logging.getLogger("dermzoo")
 
@@ -50,7 +59,7 @@ def create_app(settings: Settings) -> ASGIApp:
     app = _application(archive, commitments, budget, searches, proxy)
     app.state.archive, app.state.budget = archive, budget
     app.state.clients = Clients(settings.trusted_proxies)
-    app.state.limits = RouteLimits(budget, app.state.clients)
+    app.state.limits = RouteLimits(budget, app.state.clients, refuse=REFUSE)
     app.state.searches = searches
     app.state.proxy = proxy
     app.state.metrics = Metrics()
@@ -63,7 +72,7 @@ def create_app(settings: Settings) -> ASGIApp:
         logger.warning("Anyone may store: DERMZOO_ALLOW_ANONYMOUS_STORE is on")
     served: ASGIApp = Options(app, Capabilities(settings.base_url).answer)
     if budget is not None:
-        served = Throttle(served, budget, app.state.clients)
+        served = Throttle(served, budget, app.state.clients, refuse=REFUSE)
     served = PublicCors(Authentication(served, archive))
     return RequestLog(served, app.state.metrics, request_log_writer(settings.log_level))
 
@@ -96,13 +105,14 @@ def _application(
 def _add_routes(app: FastAPI, limits: RouteLimits) -> None:
     # In the order they are tried: a viewer asks for these.
     app.router.routes[:0] = [*dicomweb_routes(SERVICE_PATH, limits), *proxy_routes(limits)]
-    for path, endpoint in (
-        ("/livez", health.live),
-        ("/readyz", health.ready),
-        ("/metrics", health.metrics),
-        ("/quota", health.quota),
+    for path, endpoint, answer in (
+        ("/livez", health.live, JSONResponse),
+        ("/readyz", health.ready, JSONResponse),
+        ("/metrics", health.metrics, PlainTextResponse),
+        ("/quota", quota, JSONResponse),
     ):
-        app.add_api_route(path, limits.limited(endpoint, "cheap"), methods=["GET"], tags=["Operations"])
+        limited = limits.limited(endpoint, "cheap")
+        app.add_api_route(path, limited, methods=["GET"], tags=["Operations"], response_class=answer)
     describe(app, SERVICE_PATH)
 
 

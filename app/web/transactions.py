@@ -56,7 +56,9 @@ _NEGOTIATED = ("accept", "charset")
 _MODEL = (DICOM_JSON, multipart(DICOM_XML))
 _PIXELS = tuple(dict.fromkeys((OCTET_STREAM, *TRANSFER_SYNTAXES)))
 _BULK = (*(multipart(one) for one in _PIXELS), *_PIXELS)
-_SHOWN = tuple(dict.fromkeys(one for types in RENDERED_TYPES.values() for one in types))
+_ALONE = tuple(dict.fromkeys(one for types in RENDERED_TYPES.values() for one in types))
+_SHOWN = (*_ALONE, *(multipart(one) for one in _ALONE))
+_SMALL = (*THUMBNAIL_TYPES, *(multipart(one) for one in THUMBNAIL_TYPES))
 
 
 def _search(name: str, level: Level) -> Transaction:
@@ -79,9 +81,7 @@ TRANSACTIONS: dict[Callable[[Request], Awaitable[Response]], Transaction] = {
     rendered.retrieve_rendered: Transaction(
         "Retrieve rendered", (*_NEGOTIATED, *RENDERED_PARAMETERS), gives=_SHOWN
     ),
-    thumbnail.retrieve_thumbnail: Transaction(
-        "Retrieve thumbnail", (*_NEGOTIATED, "viewport"), gives=THUMBNAIL_TYPES
-    ),
+    thumbnail.retrieve_thumbnail: Transaction("Retrieve thumbnail", (*_NEGOTIATED, "viewport"), gives=_SMALL),
     stow.store_instances: Transaction(
         "Store instances",
         _NEGOTIATED,
@@ -106,6 +106,6 @@ TRANSACTIONS: dict[Callable[[Request], Awaitable[Response]], Transaction] = {
         gives=("application/json",),
     ),
     uri_service.retrieve_by_uri: Transaction(
-        "URI Service: retrieve an instance", OPTIONAL, REQUIRED, gives=(*_SHOWN, DICOM, DICOM_JSON)
+        "URI Service: retrieve an instance", OPTIONAL, REQUIRED, gives=(*_ALONE, DICOM, DICOM_JSON)
     ),
 }
