@@ -41,7 +41,9 @@ def environment(folder: Path, port: int, *, throttle: bool = True) -> dict[str, 
     folder.mkdir(parents=True, exist_ok=True)
     rates = folder / "throttle.toml"
     rates.write_text(HIGH_RATES)
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("DERMZOO_")}
+    # Modules are compiled once, as where they are installed, whatever the environment of this run says.
+    left_out = "DERMZOO_", "PYTHONDONTWRITEBYTECODE"
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(left_out)}
     return inherited | {
         "DERMZOO_DATA_DIR": str(folder / ("data" if throttle else "data-limiter-off")),
         "DERMZOO_DATABASE_URL": f"sqlite:///{folder / 'data' / CATALOG}",
