@@ -32,7 +32,7 @@ from app.throttle.clients import Client, Clients
 from app.throttle.exchange import ClientGone, Exchange, Sleep
 from app.throttle.middleware import RECORD
 from app.throttle.policy import RouteKind
-from app.throttle.refusals import refuse
+from app.throttle.refusals import Refuse, refuse
 from app.throttle.routes import unlimited_routes
 from app.throttle.verdicts import Refusal
 
@@ -111,9 +111,16 @@ class TokenBucketStrategy(RateLimiter):
 class RouteLimits:
     """Gives every endpoint its limit, and knows which ones have one."""
 
-    def __init__(self, budget: Budget | None, clients: Clients, *, sleep: Sleep = asyncio.sleep) -> None:
+    def __init__(
+        self,
+        budget: Budget | None,
+        clients: Clients,
+        *,
+        sleep: Sleep = asyncio.sleep,
+        refuse: Refuse = refuse,
+    ) -> None:
         """`budget` None keeps the books without limiting: for a server that runs with the throttle off."""
-        self._budget, self._clients, self._sleep = budget, clients, sleep
+        self._budget, self._clients, self._sleep, self._answer = budget, clients, sleep, refuse
         self._limited: dict[tuple[object, str], Endpoint] = {}
         self._known: dict[object, str] = {}
         self._limiter = None if budget is None else _slowapi(budget, self._key())
@@ -150,7 +157,9 @@ class RouteLimits:
         record = request.scope.get(RECORD)
         if isinstance(record, Exchange):
             record.refused = refusal
-        status, headers, body = refuse(refusal, self._identify(request))
+        assert self._budget is not None
+        text = self._budget.policy.refusal
+        status, headers, body = self._answer(refusal, self._identify(request), request.headers.raw, text)
         response = Response(body, status)
         response.raw_headers = headers
         return response

@@ -16,7 +16,7 @@ from functools import partial
 from app.throttle.budget import REFUSAL_BYTES, Budget
 from app.throttle.clients import Clients
 from app.throttle.exchange import ClientGone, Exchange, Message, Receive, Send, Sleep
-from app.throttle.refusals import refuse
+from app.throttle.refusals import Refuse, refuse
 from app.throttle.seating import SeatQueues
 from app.throttle.verdicts import Refusal
 
@@ -38,8 +38,9 @@ class Throttle:
         *,
         cheap_paths: Collection[str] = ("/livez", "/readyz", "/quota"),
         sleep: Sleep = asyncio.sleep,
+        refuse: Refuse = refuse,
     ) -> None:
-        self._app, self._budget, self._clients = app, budget, clients
+        self._app, self._budget, self._clients, self._answer = app, budget, clients, refuse
         self._cheap_paths, self._sleep = frozenset(cheap_paths), sleep
         self._held: Counter[str] = Counter()  # requests waiting in this process, by client
         self._seats = SeatQueues(budget.now)
@@ -71,7 +72,7 @@ class Throttle:
             if is_cheap or self._seats.has(account.client.key) or not budget.may_enter(account):
                 admission = await self._admit(exchange, is_cheap=is_cheap)
                 if isinstance(admission, Refusal):
-                    await self._refuse(exchange, admission, send)
+                    await self._refuse(exchange, admission, scope, send)
                     return
                 wait_s = admission
             is_seated = not is_cheap
@@ -122,9 +123,10 @@ class Throttle:
             if not self._held[key]:
                 del self._held[key]
 
-    async def _refuse(self, exchange: Exchange, refusal: Refusal, send: Send) -> None:
+    async def _refuse(self, exchange: Exchange, refusal: Refusal, scope: Message, send: Send) -> None:
         exchange.refused = refusal
-        answer = refuse(refusal, exchange.account.client)
+        text = self._budget.policy.refusal
+        answer = self._answer(refusal, exchange.account.client, scope["headers"], text)
         await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
         await send({"type": "http.response.body", "body": answer.body})
 

@@ -1,7 +1,5 @@
 """One table: what goes wrong in the archive, as HTTP says it, and in which form it is told (RFC 9457)."""
 
-from collections.abc import Callable
-from html import escape
 from http import HTTPStatus
 
 import orjson
@@ -31,7 +29,7 @@ from app.errors import (
     UnsupportedTransferSyntax,
 )
 from app.proxy.errors import UpstreamFailed, UpstreamTimeout, UpstreamUnavailable
-from app.web.media_ranges import parse_accept
+from app.web.problem_forms import HTML_HEADERS, PROBLEM_JSON, in_form
 
 STATUS: dict[type[ArchiveError], HTTPStatus] = {
     InvalidQuery: HTTPStatus.BAD_REQUEST,
@@ -86,58 +84,24 @@ class Problem(Response):
         self, status: int, detail: str, headers: dict[str, str] | None = None, kind: str = "about:blank"
     ) -> None:
         every = {"Cache-Control": "no-store", "Vary": "Accept", **(headers or {})}
-        super().__init__(_as_json(status, detail, kind), status, every, media_type=PROBLEM_JSON)
+        title = HTTPStatus(status).phrase
+        self.told = {"type": kind, "title": title, "status": status, "detail": detail}
+        super().__init__(orjson.dumps(self.told), status, every, media_type=PROBLEM_JSON)
         self.detail = detail
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it."""
-        media_type = _readable(Headers(scope=scope).getlist("accept"))
-        if media_type != PROBLEM_JSON:
-            self.body = FORMS[media_type](self.status_code, self.detail)
-            self.headers["content-type"] = f"{media_type}; charset=utf-8"
-            self.headers["content-length"] = str(len(self.body))
-        if media_type == "text/html":
-            self.headers["content-security-policy"] = "default-src 'none'"
+        media_type, self.body = in_form(self.told, Headers(scope=scope).getlist("accept"))
+        self.headers["content-type"] = media_type
+        self.headers["content-length"] = str(len(self.body))
+        if media_type.startswith("text/html"):
+            self.headers.update(HTML_HEADERS)
         await super().__call__(scope, receive, send)
 
 
 def problem(status: int, detail: str, headers: dict[str, str] | None = None) -> Response:
     """Return a refusal; `detail` says what is wrong and what to do."""
     return Problem(status, detail, headers)
-
-
-def _readable(accept: list[str]) -> str:
-    """Return the form that the client names with the highest quality; JSON where it names none."""
-    for media_range in parse_accept(accept):
-        if media_range.is_multipart:
-            continue
-        if media_range.media_type in FORMS:
-            return media_range.media_type
-        if media_range.media_type.endswith(("/json", "+json")):
-            break
-    return PROBLEM_JSON
-
-
-def _as_json(status: int, detail: str, kind: str) -> bytes:
-    title = HTTPStatus(status).phrase
-    return orjson.dumps({"type": kind, "title": title, "status": status, "detail": detail})
-
-
-def _as_html(status: int, detail: str) -> bytes:
-    title = f"{status} {HTTPStatus(status).phrase}"
-    return (
-        f'<!DOCTYPE html>\n<html lang="en">\n<meta charset="utf-8">\n<title>{title}</title>\n'
-        f"<h1>{title}</h1>\n<p>{escape(detail)}</p>\n</html>\n"
-    ).encode()
-
-
-def _as_text(status: int, detail: str) -> bytes:
-    return f"{status} {HTTPStatus(status).phrase}\n{detail}\n".encode()
-
-
-PROBLEM_JSON = "application/problem+json"
-# The forms of a refusal that stand beside JSON, by their media type.
-FORMS: dict[str, Callable[[int, str], bytes]] = {"text/html": _as_html, "text/plain": _as_text}
 
 
 async def archive_error(_request: Request, error: Exception) -> Response:

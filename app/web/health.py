@@ -1,8 +1,6 @@
-"""Whether the process lives, whether it can serve, what it counts, and where the caller stands."""
+"""Whether the process lives, whether it can serve, and what it counts."""
 
 import asyncio
-from dataclasses import asdict
-from functools import partial
 
 import orjson
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -62,16 +60,3 @@ async def metrics(request: Request) -> Response:
 def _held(archive: Archive) -> dict[str, int]:
     with archive.catalog.read() as connection:
         return totals(connection)
-
-
-async def quota(request: Request) -> Response:
-    """Return the caller's own standing with the budget; never anyone else's."""
-    budget = request.app.state.budget
-    if budget is None:
-        standing = []
-    else:
-        client = request.app.state.clients.identify(request.scope)
-        lines = await budget.apart(partial(budget.standing, budget.account(client)))
-        standing = [asdict(line) for line in lines]
-    body = orjson.dumps({"throttle": "on" if budget else "off", "policies": standing})
-    return Response(body, media_type="application/json", headers={"Cache-Control": "no-store"})

@@ -297,6 +297,7 @@ def test_a_refusal_says_what_how_long_and_what_to_do(time):
         "content-type": "application/problem+json",
         "content-length": str(len(refused.content)),
         "cache-control": "no-store",
+        "vary": "accept",
         "retry-after": "3",
         "ratelimit-policy": '"client-requests";q=1;qu="requests";w=2',
         "ratelimit": '"client-requests";r=0;t=3',

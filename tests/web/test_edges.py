@@ -52,6 +52,11 @@ def test_quota_is_the_callers_own(http) -> None:
     assert answer["throttle"] == "on"
     assert {line["policy"] for line in answer["policies"]} >= {"client-requests", "client-bytes"}
     assert "global" not in json.dumps(answer)
+    page = http.get("/quota", headers={"Accept": "text/html,*/*;q=0.8"})
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert page.headers["content-security-policy"] == "default-src 'none'"
+    assert "<td>client-bytes</td>" in page.text
+    assert "global" not in page.text
 
 
 @pytest.mark.parametrize(

@@ -5,13 +5,14 @@ from app.observability.metrics import Metrics
 from app.settings import SERVICE_PATH
 from app.web import health
 from app.web.dicomweb import RESOURCES
+from app.web.quota import quota
 from tools.docs.tables import code, sentence, table
 
 OPERATIONS = (
     ("/livez", health.live),
     ("/readyz", health.ready),
     ("/metrics", health.metrics),
-    ("/quota", health.quota),
+    ("/quota", quota),
 )
 
 
