@@ -1,4 +1,4 @@
-"""Part 10 files composed of metadata and bulk data that arrive apart (PS3.18 10.5.1.1, Annex F; PS3.19 A.1).
+"""Part 10 files composed of metadata and bulk data that arrive apart (PS3.18 10.5.1, Annex F; PS3.19 A.1).
 
 Runs in the cage. Headers are written to a file of their own, bulk data stay where they are: what comes back
 are the ranges that, one after the other, make each file.

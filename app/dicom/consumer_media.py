@@ -1,4 +1,4 @@
-"""Pictures that are no DICOM, as bulk data of Pixel Data (PS3.18 10.5.1.1.3): what they say of themselves.
+"""Pictures that are no DICOM, as bulk data of Pixel Data (PS3.18 10.5.1): what they say of themselves.
 
 A JPEG stays as it is, a frame in the transfer syntax of its own process, and so does an MP4. A PNG, which no
 transfer syntax holds, is decoded. All run in the cage.

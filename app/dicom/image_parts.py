@@ -1,4 +1,4 @@
-"""Pixel Data made of parts, and Image Pixel attributes that the pictures in them tell (PS3.18 10.5.1.1.3)."""
+"""Pixel Data made of parts, and Image Pixel attributes that the pictures in them tell (PS3.18 10.5.1)."""
 
 import struct
 from collections.abc import Sequence

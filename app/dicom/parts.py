@@ -1,4 +1,4 @@
-"""What a data set is composed of that arrived in parts (PS3.18 10.5.1.1).
+"""What a data set is composed of that arrived in parts (PS3.18 10.5.1).
 
 Codecs and writers are elsewhere: the server needs only these.
 """

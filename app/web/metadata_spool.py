@@ -1,4 +1,4 @@
-"""Metadata with bulk data after them on their way into one staged file (PS3.18 10.5.1.1, DICOM JSON and XML).
+"""Metadata with bulk data after them on their way into one staged file (PS3.18 10.5.1, DICOM JSON and XML).
 
 Nothing of it is read here: what a document says is found out in the cage.
 """

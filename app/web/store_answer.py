@@ -49,7 +49,7 @@ FAILURE_REASON: dict[type[ArchiveError], int] = {
     CagedFailure: 0x0110,  # processing failure
     StorageFailed: 0x0110,
 }
-# Warning Reason (0008,1196): PS3.18 Table I.2-1; what comes first is told where several are true.
+# Warning Reason (0008,1196): PS3.18 Annex I.2; what comes first is told where several are true.
 COERCED, DISCARDED, DOES_NOT_MATCH = 0xB000, 0xB006, 0xB007
 WARNING_REASON = {
     COERCED: "An attribute did not agree with the picture that came as bulk data, or with the text it is "

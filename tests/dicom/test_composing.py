@@ -48,7 +48,7 @@ def composed(folder: Path, models: list[dict], contents: list[tuple[str, str, by
 @given(CONTENTS)
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
 def test_bulk_data_anywhere(tmp_path, contents):
-    """PS3.18 10.5.1.1 (checklist 54)."""
+    """PS3.18 10.5.1 (checklist 54)."""
     one = model()
     items = [{"00091010": {"vr": "OB", "BulkDataURI": f"b/{n}"}} for n in range(len(contents))]
     one["00091000"] = {"vr": "SQ", "Value": items}

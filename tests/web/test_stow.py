@@ -119,7 +119,7 @@ class TestAnswer:
         assert (answered, instances(archive), len(list(archive.storage.keys()))) == ([200] * 10, 1, 1)
 
     def test_the_file_says_another_sop_class(self, client, archive):
-        """PS3.18 Table I.2-1 (checklist 58): B007, and it is kept as it came."""
+        """PS3.18 Annex I.2 (checklist 58): B007, and it is kept as it came."""
         content = instance_bytes()
         at = content.index(make_instance().SOPClassUID.encode())
         response = client.store(content[: at + 29] + b"1" + content[at + 30 :])
@@ -158,7 +158,7 @@ class TestAnswer:
         assert said.ReferencedSOPSequence[0].ReferencedSOPInstanceUID == uid("instance")
 
     def test_to_a_study(self, client, archive):
-        """PS3.18 10.5.1.2 (checklist 53)."""
+        """PS3.18 10.5.1 (checklist 53)."""
         content = instance_bytes(study="other"), instance_bytes(name="a")
         response = client.store(*content, study=f"/{uid('study')}")
         said = answer(response)

@@ -46,7 +46,7 @@ def client(archive) -> Client:
 
 
 class TestOrder:
-    """PS3.18 10.5.1.1 (checklist 54): where the body cannot be understood, nothing of it is stored."""
+    """PS3.18 10.5.1 (checklist 54): where the body cannot be understood, nothing of it is stored."""
 
     @pytest.mark.parametrize(
         ("parts", "root", "status", "says"),

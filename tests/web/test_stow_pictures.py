@@ -1,4 +1,4 @@
-"""STOW-RS of pictures and documents that are not DICOM (PS3.18 10.5.1.1.3)."""
+"""STOW-RS of pictures and documents that are not DICOM (PS3.18 10.5.1)."""
 
 import struct
 from collections.abc import Iterator
@@ -74,7 +74,7 @@ def film(
 
 
 class TestPictures:
-    """PS3.18 10.5.1.1.3 (checklist 55): Image Pixel attributes come from the picture."""
+    """PS3.18 10.5.1 (checklist 55): Image Pixel attributes come from the picture."""
 
     def test_a_jpeg_is_kept_as_it_is(self, client, archive):
         picture = make_jpeg(33, 57)
@@ -135,7 +135,7 @@ class TestPictures:
         assert held(archive).ICCProfile.removesuffix(b"\0") == profile.removesuffix(b"\0")
 
     def test_attributes_that_do_not_agree(self, client, archive):
-        """PS3.18 Table I.2-1 (checklist 58, 59): replaced, with B000 and what they were."""
+        """PS3.18 Annex I.2 (checklist 58, 59): replaced, with B000 and what they were."""
         one = without_pixels() | {
             "00280010": {"vr": "US", "Value": [512]},
             "00280011": {"vr": "US", "Value": [24]},
@@ -216,7 +216,7 @@ class TestPictures:
 
 
 class TestFilms:
-    """PS3.18 10.5.1.1.3 (checklist 55): an MP4 is kept as it is; its movie box tells the rest."""
+    """PS3.18 10.5.1 (checklist 55): an MP4 is kept as it is; its movie box tells the rest."""
 
     @pytest.mark.parametrize(
         ("content", "syntax", "bits"),
@@ -266,7 +266,7 @@ class TestDocuments:
         return one | more
 
     def test_a_pdf(self, client, archive):
-        """PS3.18 10.5.1.1.3 (checklist 55)."""
+        """PS3.18 10.5.1 (checklist 55)."""
         content = b"%PDF-1.4 and so on."
         response = post(client, metadata(self.document()), bulk(content, "application/pdf"))
         assert response.status_code == 200, response.headers
