@@ -1,5 +1,6 @@
 """A real archive of other people, Debian's Orthanc, through the proxy: cold, warm, and stored to."""
 
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 
 import httpx
@@ -100,6 +101,20 @@ def test_ranges_are_cut_from_the_whole(between: Between, client: httpx.Client) -
     assert last.content == whole.content[-5:]
     beyond = client.get(path, headers={"Range": "bytes=99999999-"})
     assert beyond.status_code == 416
+    assert len(between.recording.taken()) == 1
+
+
+def test_two_processes_download_once(between: Between, client: httpx.Client) -> None:
+    path = f"/studies/{STUDY}/series/{SERIES}/instances/{uid('p3')}/frames/1"
+
+    def get(_: int) -> bytes:
+        with httpx.Client(timeout=60) as another:  # a connection of its own, to either process
+            answer = another.get(f"{between.url}{path}", headers={"Accept": OCTETS})
+        assert answer.status_code == 200
+        return answer.content
+
+    with ThreadPoolExecutor(16) as threads:
+        assert len(set(threads.map(get, range(32)))) == 1
     assert len(between.recording.taken()) == 1
 
 
