@@ -30,18 +30,18 @@ def search_archive(archive: Archive, query: Query) -> Page:
     return _page(archive, query)
 
 
-def _page(archive: Archive, query: Query) -> Page:
+def _page(archive: Archive, query: Query, *, counts: bool = True) -> Page:
     with archive.catalog.read() as connection:
         if is_answered_at_once(query):
-            return search(connection, query, archive.pages)
-        return search_within(connection, query, archive.pages, archive.settings.search_work_s)
+            return search(connection, query, archive.pages, counts=counts)
+        return search_within(connection, query, archive.pages, archive.settings.search_work_s, counts=counts)
 
 
 def search_attributes(archive: Archive, query: Query) -> Iterator[Attributes]:
     """Yield the attributes of everything that matches, as they are read: no limit, and the first at once."""
     query = replace(query, limit=_FIRST_READ)
     while True:
-        page = _page(archive, query)
+        page = _page(archive, query, counts=False)
         yield from map(parse, page.answers)
         if not page.remaining:
             return

@@ -30,8 +30,10 @@ class Page:
     unmatched: tuple[str, ...]  # keys of a lower level: neither matched nor returned (PS3.18 10.6.1.2)
 
 
-def search_within(connection: Connection, query: Query, memory: PageMemory, work_s: float) -> Page:
-    """Return a page of results of any search; raises SearchTooBroad when it takes longer."""
+def search_within(
+    connection: Connection, query: Query, memory: PageMemory, work_s: float, *, counts: bool = True
+) -> Page:
+    """Return a page as search() does, of any search; raises SearchTooBroad when it takes longer."""
     with within(connection, work_s) as deadline:
         asked = question(query, is_sqlite=connection.dialect.name == "sqlite")
         one = _Search(connection, query, asked, memory)
@@ -41,11 +43,14 @@ def search_within(connection: Connection, query: Query, memory: PageMemory, work
             return _ordered_page(one)
         if asked.is_listed and len(rows := one.found(one.listed)) < MOST_LISTED:
             return _found_page(one, rows)
-        return search(connection, query, memory)
+        return search(connection, query, memory, counts=counts)
 
 
-def search(connection: Connection, query: Query, memory: PageMemory) -> Page:
-    """Return a page of results of a search that SQL alone decides, in the order of registration."""
+def search(connection: Connection, query: Query, memory: PageMemory, *, counts: bool = True) -> Page:
+    """Return a page of results of a search that SQL alone decides, in the order of registration.
+
+    Without `counts` what remains is 1 if there is more: counting may take longer than the page.
+    """
     asked = question(query, is_sqlite=connection.dialect.name == "sqlite")
     assert not asked.tested
     assert not asked.order
@@ -66,7 +71,7 @@ def search(connection: Connection, query: Query, memory: PageMemory) -> Page:
     remaining = 0
     if query.limit is not None and len(rows) > query.limit:
         rows = rows[: query.limit]
-        remaining = one.total() - query.offset - len(rows)
+        remaining = one.total() - query.offset - len(rows) if counts else 1
         if rows:
             one.remember(query.offset + len(rows), rows[-1].id)
     return Page([answer(query.level, wanted, row) for row in rows], remaining, asked.unmatched)

@@ -238,6 +238,19 @@ def test_pages_are_the_whole_in_a_stable_order(holdings: Catalog, level: Level) 
             assert [page[:1] for page in backwards] == [whole[n : n + 1] for n in (4, 2, 1)]
 
 
+def test_a_page_that_is_streamed_counts_nothing(holdings: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.catalog.search.statements.total", None)
+    query = Query(
+        Level.INSTANCE, parse_search([("StudyDate", "20190115"), ("Modality", "XC")]).matches, limit=1
+    )
+    with holdings.read() as connection:
+        for offset, remaining in ((0, 1), (1, 0)):
+            page = search_within(
+                connection, replace(query, offset=offset), PageMemory(), PATIENCE_S, counts=False
+            )
+            assert (len(page.answers), page.remaining) == (1, remaining)
+
+
 def test_a_remembered_page_is_forgotten_when_the_catalogue_changes(registered, catalog: Catalog) -> None:
     registered(*STUDIES)
     memory = PageMemory()
