@@ -10,7 +10,7 @@ TESTABLE := $(VENV)/.testable
 PROJECT_FILES := pyproject.toml $(wildcard app/__init__.py)
 
 .DEFAULT_GOAL := all
-.PHONY: all help demo viewer install test check format bench soak docs lock migrate up
+.PHONY: all help demo viewer install test check format fuzz bench soak docs lock migrate up
 
 all: check test  ## check and test: what CI runs (`make` alone)
 
@@ -41,6 +41,11 @@ check: $(TESTABLE)  ## format, lint, types, import layers
 format: $(TESTABLE)  ## put the code into its format
 	@$(BIN)/ruff check --quiet --fix-only
 	@$(BIN)/ruff format
+
+fuzz: $(TESTABLE)  ## bytes that nobody meant, for every reader of bytes (SECONDS=20 for each), and the API's own document
+	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(PIP) install 'atheris>=3.0' 2>/dev/null || echo "atheris cannot be had here: inputs are changed at random"
+	@$(BIN)/python -m fuzz --seconds $(or $(SECONDS),20) $(ARGS)
+	@API_EXAMPLES=$(or $(EXAMPLES),200) $(BIN)/python -m pytest -q tests/web/test_api_document.py
 
 bench: $(TESTABLE)  ## our own benchmarks: ratios against peers, in one run
 	@tools/install-bench-peers

@@ -55,7 +55,14 @@ def test_the_tests_run_on_what_is_served() -> None:
 
 @pytest.mark.parametrize(
     ("folder", "extras"),
-    [("app", ()), ("migrations", ()), ("tests", ("test",)), ("bench", ("test",)), ("tools", ("test",))],
+    [
+        ("app", ()),
+        ("migrations", ()),
+        ("tests", ("test",)),
+        ("bench", ("test",)),
+        ("fuzz", ("fuzz",)),
+        ("tools", ("test",)),
+    ],
 )
 def test_what_is_imported_is_asked_for(folder: str, extras: tuple[str, ...]) -> None:
     wanted = [*PROJECT_TABLE["dependencies"]]
@@ -67,7 +74,7 @@ def test_what_is_imported_is_asked_for(folder: str, extras: tuple[str, ...]) -> 
     for path in (PROJECT / folder).rglob("*.py"):
         if "node_modules" not in path.parts:
             imported |= top_level_imports(ast.parse(path.read_text(encoding="utf-8")))
-    strangers = imported - sys.stdlib_module_names - {"app", "bench", "migrations", "tests", "tools"}
+    strangers = imported - sys.stdlib_module_names - {"app", "bench", "fuzz", "migrations", "tests", "tools"}
     assert [
         name for name in sorted(strangers) if not asked_for & set(map(canonicalize_name, providers[name]))
     ] == []

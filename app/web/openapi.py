@@ -1,16 +1,44 @@
 """The API document: FastAPI's own for the operator's routes, and the DICOMweb resources from their table."""
 
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, get_args
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from app.dicom.rendering_options import IccProfile
+from app.web.dependencies import UID
 from app.web.dicomweb import RESOURCES, URI_SERVICE, Resource
-from app.web.transactions import TRANSACTIONS
+from app.web.problem_forms import FORMS, PROBLEM_JSON
+from app.web.search_parameters import FLAGS
+from app.web.transactions import TRANSACTIONS, Transaction
 
 _PROBLEM = {
     "description": "What is wrong and what to do",
-    "content": {"application/problem+json": {"schema": {"type": "object"}}},
+    "content": {one: {"schema": {}} for one in (PROBLEM_JSON, *FORMS)},
+}
+_TEXT = {"type": "string"}
+_JSON: dict[str, Any] = {"schema": {}}
+_BINARY = {"schema": {"type": "string", "format": "binary"}}
+# What stands in a path, and in a few parameters; any other is text.
+_UID = {"type": "string", "pattern": f"^{UID.pattern}$", "example": "1.2.840.10008.1.2.1"}
+_COUNT = {"type": "integer", "minimum": 0}
+_FLAG = {"type": "boolean"}
+_SCHEMAS: dict[str, dict[str, Any]] = {
+    **dict.fromkeys(("study", "series", "instance", "transaction"), _UID),
+    "frames": {"type": "string", "pattern": r"^[1-9][0-9]{0,8}(,[1-9][0-9]{0,8})*$", "example": "1"},
+    "path": {"type": "string", "example": "7FE00010"},
+    **dict.fromkeys(("limit", "offset", "since"), _COUNT),
+    **dict.fromkeys(FLAGS, _FLAG),
+    "quality": {"type": "integer", "minimum": 1, "maximum": 100},
+    "iccprofile": {"type": "string", "enum": list(get_args(IccProfile))},
+}
+# Beside 200; those of a problem document are 4XX and 5XX.
+_SUCCESSES = {
+    "202": "Accepted, or stored in part; the body says what",
+    "204": "Nothing was found",
+    "206": "A part of it: the range asked for, or what can be sent",
+    "304": "What the client has is current",
 }
 
 
@@ -40,19 +68,32 @@ def _operation(resource: Resource, method: str) -> dict[str, Any]:
         "description": text,
         "operationId": f"{resource.endpoint.__name__}_{method}_{resource.path}",
         "parameters": [
-            {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+            {"name": name, "in": "path", "required": True, "schema": _SCHEMAS[name]}
             for name in resource.path_parameters
         ]
         + [_query(name, is_required=True) for name in transaction.required]
         + [_query(name, is_required=False) for name in transaction.parameters],
-        "responses": {"200": {"description": "The resource"}, "4XX": _PROBLEM, "5XX": _PROBLEM},
+        "responses": _responses(transaction, method),
     }
     if transaction.takes:
-        binary = {"schema": {"type": "string", "format": "binary"}}
-        content = {media_type.partition(";")[0]: binary for media_type in transaction.takes}
-        operation["requestBody"] = {"required": method == "POST", "content": content}
+        operation["requestBody"] = {"required": method == "POST", "content": _content(transaction.takes)}
     return operation
 
 
+def _responses(transaction: Transaction, method: str) -> dict[str, Any]:
+    given: dict[str, Any] = {"description": "The resource"}
+    partial: dict[str, Any] = {"description": _SUCCESSES["206"]}
+    if method != "HEAD":
+        given["content"] = _content(transaction.gives)
+        partial["content"] = _content((*transaction.gives, "multipart/byteranges"))
+    others = {status: {"description": text} for status, text in _SUCCESSES.items()}
+    return {"200": given, **others, "206": partial, "4XX": _PROBLEM, "5XX": _PROBLEM}
+
+
+def _content(media_types: Iterable[str]) -> dict[str, Any]:
+    types = dict.fromkeys(one.partition(";")[0] for one in media_types)
+    return {one: _JSON if one.endswith("json") else _BINARY for one in types}
+
+
 def _query(name: str, *, is_required: bool) -> dict[str, Any]:
-    return {"name": name, "in": "query", "required": is_required, "schema": {"type": "string"}}
+    return {"name": name, "in": "query", "required": is_required, "schema": _SCHEMAS.get(name, _TEXT)}
