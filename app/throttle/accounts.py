@@ -8,6 +8,7 @@ from app.throttle.bucket import Bucket, Draw
 from app.throttle.calendar import Period, Periods
 from app.throttle.classes import Treatment, class_of, subnet_of
 from app.throttle.clients import Client
+from app.throttle.cost import reserve_bytes
 from app.throttle.leases import Lease, draw_ahead
 from app.throttle.policy import Allowance, Policy, RouteKind
 
@@ -39,6 +40,7 @@ class Account(NamedTuple):
     queued: tuple[Draw, ...]  # admission that may wait
     at_once: tuple[Draw, ...]  # admission that may not
     cheap: tuple[Draw, ...]  # admission of what is answered even without bytes
+    cheap_lines: tuple[Line, ...]  # in the order of its draws
     paying: tuple[Line, ...]  # for every byte
     seat: Line | None  # of a request under way
     seats_kept: int
@@ -69,6 +71,9 @@ class Book:
         self._key = key
         shared = policy.shared
         self.rate_for_all = self._line(SHARED_NAME, "content-bytes", "", shared.bytes, 1.0, is_shared=True)
+        # Refusals, and answers to health checks, go out although it is empty: until its debt is so deep.
+        self.reserve_bytes = reserve_bytes(shared.bytes.burst)
+        self.cheap_for_all = Draw(self.rate_for_all.bucket, 0, 1 - 2 * self.reserve_bytes)
         self.shared = (
             self.rate_for_all,
             *self._quotas("global", "", shared.bytes_per_day, shared.bytes_per_month, is_shared=True),
@@ -90,6 +95,7 @@ class Book:
             requests, seat, own = self._own_lines(client, factor)
         paying = (*own, *self.shared)
         lines = tuple(line for line in (requests, seat, *paying) if line is not None)
+        cheap_lines = tuple(line for line in (requests, self.rate_for_all) if line is not None)
         ahead = draw_ahead(requests.bucket) if requests else None
         seats = int(seat.bucket.burst) if seat else 0
         return Account(
@@ -98,7 +104,8 @@ class Book:
             lines,
             queued=self._admission(lines, self.policy.hold.longest_s),
             at_once=self._admission(lines, 0),
-            cheap=self._admission(lines[:1], self.policy.hold.longest_s) if requests else (),
+            cheap=(*self._admission(cheap_lines[:-1], self.policy.hold.longest_s), self.cheap_for_all),
+            cheap_lines=cheap_lines,
             paying=paying,
             seat=seat,
             seats_kept=min(SEATS_KEPT, seats // MANY_SEATS),

@@ -17,6 +17,7 @@ from app.throttle.bucket import Draw, seconds_to
 from app.throttle.calendar import periods_at
 from app.throttle.clients import Client
 from app.throttle.leases import BYTES, REQUESTS, Leases, draw_bytes_ahead
+from app.throttle.ledger import Ledger, Month
 from app.throttle.policy import ROUTE_KINDS, Policy, RouteKind
 from app.throttle.stores import BucketStore
 from app.throttle.verdicts import DENIED, Debt, Refusal, Standing, standing_of
@@ -37,8 +38,10 @@ class Budget:
         store: BucketStore,
         clock: Callable[[], float] | None = None,
         wall: Callable[[], float] = time.time,
+        ledger: Ledger | None = None,
     ) -> None:
         self._store, self._clock, self._wall = store, clock or store.clock, wall
+        self._ledger = ledger
         self._leases = Leases()
         self._threads = ThreadPoolExecutor(THREADS, "budget") if store.is_remote else None
         self._renewing = threading.Lock()
@@ -63,6 +66,8 @@ class Budget:
         with self._renewing:
             now = self._clock()
             self._book = Book(policy or self.policy, self._store.key, periods_at(self._wall(), now))
+            if self._ledger is not None:
+                self._ledger.cost = self.policy.cost
             # Looked up with each request, so not through the book.
             self.account: Callable[[Client], Account] = self._book.account
 
@@ -96,12 +101,13 @@ class Budget:
         if account.treatment == "denied":
             return DENIED
         draws = account.cheap if cheap else account.queued if may_wait else account.at_once
+        lines = account.cheap_lines if cheap else account.lines
         now = self._clock()
         granted, balances = self._store.take(draws, now)
         if not granted:
-            return self._refuse(account, draws, balances, now)
+            return self._refuse(account, lines, draws, balances, now)
         if cheap:
-            return self._wait(account.lines[:1], balances, now)
+            return self._wait(lines[:-1], balances, now)
         if account.seat is not None:
             self._leases.sit(account.lease)
         wait_s = self._wait(account.lines, balances, now)
@@ -151,19 +157,27 @@ class Budget:
 
     def spend_ahead(self, account: Account, size: int) -> bool:
         """Spend bytes that were charged ahead, if there are so many. No store is asked."""
-        return self._leases.spend(account.lease, size)
+        is_spent = self._leases.spend(account.lease, size)
+        if is_spent:
+            self._note(size)
+        return is_spent
 
     def spend(self, account: Account, size: int) -> bool:
         """Charge bytes about to be sent, if all balances cover them."""
-        if self._leases.spend(account.lease, size):
+        if self.spend_ahead(account, size):
             return True
-        return self._store.take([Draw(line.bucket, size, size) for line in account.paying], self._clock())[0]
+        draws = [Draw(line.bucket, size, size) for line in account.paying]
+        is_spent = self._store.take(draws, self._clock())[0]
+        if is_spent:
+            self._note(size)
+        return is_spent
 
     def owe(self, account: Account, size: int) -> Debt:
         """Charge bytes whatever the balances; return when they may be sent.
 
         A negative size gives back what was not sent after all.
         """
+        self._note(size)
         now = self._clock()
         draws = [Draw(line.bucket, size, -math.inf) for line in account.paying]
         _, balances = self._store.take(draws, now)
@@ -192,11 +206,7 @@ class Budget:
         lines, now = self._book.upstream(name), self._clock()
         longest_s = self.policy.hold.longest_s
         leasts = [requests - longest_s * line.bucket.per_second if requests else -math.inf for line in lines]
-        amounts = (requests, size)
-        draws = [
-            Draw(line.bucket, amount, least)
-            for line, amount, least in zip(lines, amounts, leasts, strict=True)
-        ]
+        draws = list(map(Draw, (line.bucket for line in lines), (requests, size), leasts))
         granted, balances = self._store.take(draws, now)
         waits = [seconds_to(line.bucket, held, 0, now) for line, held in zip(lines, balances, strict=True)]
         if granted:
@@ -217,11 +227,21 @@ class Budget:
         """Return the bytes that all clients have left, for the operator's metrics; negative in debt."""
         return self._store.peek([self._book.rate_for_all.bucket], self._clock())[0]
 
+    def month(self) -> Month | None:
+        """Return what has been sent this month; None where nobody keeps count."""
+        return None if self._ledger is None else self._ledger.month()
+
     def close(self) -> None:
         """Let go of the store."""
         if self._threads is not None:
             self._threads.shutdown(cancel_futures=True)
         self._store.close()
+        if self._ledger is not None:
+            self._ledger.close()
+
+    def _note(self, size: int) -> None:
+        if self._ledger is not None:
+            self._ledger.add(size)
 
     def _take_ahead(self, account: Account, balances: Sequence[float]) -> None:
         """Take ahead for the next requests of a client that is far from every limit."""
@@ -248,19 +268,27 @@ class Budget:
         return wait_s
 
     def _refuse(
-        self, account: Account, draws: Sequence[Draw], balances: Sequence[float], now: float
+        self,
+        account: Account,
+        lines: Sequence[Line],
+        draws: Sequence[Draw],
+        held: Sequence[float],
+        now: float,
     ) -> Refusal:
         """Charge the bytes of the refusal first, so that its Retry-After is still true after it was sent."""
-        lines = account.lines[: len(draws)]
         short = tuple(
-            line for line, draw, held in zip(lines, draws, balances, strict=True) if held < draw.least
+            line for line, draw, balance in zip(lines, draws, held, strict=True) if balance < draw.least
         )
         refusal = Refusal(short, 0.0, is_shared=all(line.is_shared for line in short))
-        after = dict(zip(lines, balances, strict=True))
+        after = dict(zip(lines, held, strict=True))
+        delay_s = 0.0
         if not refusal.is_for_seats:
             charged = [Draw(line.bucket, REFUSAL_BYTES, -math.inf) for line in account.paying]
             _, held_after = self._store.take(charged, now)
             after |= dict(zip(account.paying, held_after, strict=True))
+            shared = self._book.rate_for_all
+            if shared in after:
+                delay_s = seconds_to(shared.bucket, after[shared], -self._book.reserve_bytes, now)
         wait_s = max(seconds_to(line.bucket, after[line], 1, now) for line in lines)
         own = tuple(line for line in short if not line.is_shared)
-        return Refusal(own or short, wait_s, is_shared=not own)
+        return Refusal(own or short, wait_s, is_shared=not own, delay_s=delay_s)

@@ -16,6 +16,7 @@ class Refusal:
     wait_s: float
     is_shared: bool  # the client is within its own limits
     is_denied: bool = False  # this client is never answered
+    delay_s: float = 0.0  # before the refusal itself is paid for
 
     @property
     def is_for_seats(self) -> bool:

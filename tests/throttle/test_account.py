@@ -191,12 +191,12 @@ def test_the_unlimited_have_the_limit_of_all_alone(time):
     content = with_classes(
         {"tokens": ["mirror"], "treatment": "unlimited"},
         client={"requests": {"per_second": STILL, "burst": 1}, "concurrent_requests": 1},
-        shared={"bytes": {"per_second": STILL, "burst": 5000}},
+        shared={"bytes": {"per_second": STILL, "burst": 500_000}},
         routes={"search": {"per_second": STILL, "burst": 1}},
         hold=NO_HOLD,
     )
     budget = Budget(type(policy()).model_validate(content), MemoryStore(), time.clock)
-    app = throttled(answering(bytes(400)), budget, time)
+    app = throttled(answering(bytes(49_900)), budget, time)
     mirror = SimpleNamespace(token_id="1", token_name="mirror")
     asked = visits(time, 20, principal=mirror)
     assert ask_all(time, app, asked).count(200) == 10
@@ -418,3 +418,25 @@ def test_a_policy_is_exchanged_under_load(time):
 
     time.run(ask_later(), exchange())
     assert {visit.status for visit in asked} == {200}
+
+
+def test_a_flood_of_refusals_and_health_checks_is_paid_for_too(time):
+    """R1: what is sent although the bucket is empty is bounded, and then as slow as the bucket fills."""
+    per_second, burst = 1000, 100_000
+    budget = make_budget(time, shared={"bytes": {"per_second": per_second, "burst": burst}})
+    sent = []
+
+    async def app(scope, receive, send):
+        await answering(bytes(900))(scope, receive, send)
+
+    limited = throttled(app, budget, time)
+    budget.owe(budget.account(Client("ip:198.51.100.1")), burst)
+    asked = [*visits(time, 60, path="/livez"), *visits(time, 60)]
+    time.run(*(visit.ask(limited) for visit in asked))
+    for visit in asked:
+        sent += [(at, len(body) + 100) for at, body in visit.chunks]
+    reserve = 2 * burst / 10
+    for moment in sorted({at for at, _ in sent}):
+        assert sum(size for at, size in sent if at <= moment) <= reserve + per_second * moment + 2000
+    assert {visit.status for visit in asked} == {200, 503}
+    assert all(visit.is_complete for visit in asked)
