@@ -13,6 +13,7 @@ COMMANDS = {
     "serve": ("app.cli.serve", "serve", "Serve the archive over HTTP."),
     "index": ("app.cli.index", "index", "Catalogue DICOM files where they lie."),
     "import": ("app.cli.importing", "importing", "Turn a corpus into DICOM and store it."),
+    "mirror": ("app.cli.mirror", "mirror", "Copy studies of another DICOMweb server."),
     "verify": ("app.cli.verify", "verify", "Check that nothing is lost, torn or forgotten."),
     "withdraw": ("app.cli.withdraw", "withdraw", "Take back an instance, a series or a study."),
     "withdrawn": ("app.cli.withdraw", "withdrawn", "List what was withdrawn."),

@@ -156,3 +156,21 @@ def test_stores_go_on_with_a_token_for_that_server(between: Between, client: htt
     assert stored.status_code == 200
     assert stored.json()["00081190"]["Value"] == [f"{between.url}/studies/{uid('stored')}"]
     assert client.get(f"/studies/{uid('stored')}/metadata").status_code == 200
+
+
+def test_a_study_is_copied_and_what_is_held_is_not_fetched_again(
+    between: Between, client: httpx.Client
+) -> None:
+    said = between.server.run("mirror", "orthanc", "--study", STUDY)
+    assert said.splitlines()[-1] == "3 stored, 0 held before, 0 failed."
+    for name, content in PICTURES.items():
+        path = f"/studies/{STUDY}/series/{SERIES}/instances/{uid(name)}"
+        accept = {"Accept": "application/dicom; transfer-syntax=*"}
+        copied = httpx.get(f"{between.server.dicomweb_url}{path}", headers=accept)
+        assert copied.content == content
+    between.recording.taken()
+    said = between.server.run("mirror", "orthanc", "--study", STUDY)
+    assert said.splitlines()[-1] == "0 stored, 3 held before, 0 failed."
+    assert len(between.recording.taken()) == 1
+    with pytest.raises(RuntimeError, match="names no upstream 'nobody'"):
+        between.server.run("mirror", "nobody", "--study", STUDY)
