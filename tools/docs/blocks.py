@@ -20,6 +20,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "limits": limits.limits_table,
     "commands": commands.command_sections,
     "resources": resources.resources_table,
+    "proxied": resources.proxied_table,
     "operations": resources.operations_table,
     "metrics": resources.metrics_table,
     "scopes": resources.scopes_table,

@@ -5,6 +5,7 @@ from app.observability.metrics import Metrics
 from app.settings import SERVICE_PATH
 from app.web import health
 from app.web.dicomweb import RESOURCES
+from app.web.proxy import RESOURCES as PROXIED
 from app.web.quota import quota
 from tools.docs.tables import code, sentence, table
 
@@ -26,6 +27,23 @@ def resources_table() -> str:
             "what it does",
             "limit besides that of all requests",
         ),
+        (
+            (
+                code(resource.path.replace(":path", "")),
+                ", ".join(resource.methods),
+                sentence(resource.endpoint.__doc__),
+                "" if resource.limit == "cheap" else code(resource.limit),
+            )
+            for resource in resources
+        ),
+    )
+
+
+def proxied_table() -> str:
+    """Return one row for each resource of another server that is served here, in order of path."""
+    resources = sorted(PROXIED, key=lambda resource: ("POST" in resource.methods, resource.path))
+    return table(
+        ("resource, below `/proxy/{upstream}" + SERVICE_PATH + "`", "methods", "what it does", "limit"),
         (
             (
                 code(resource.path.replace(":path", "")),
