@@ -148,6 +148,15 @@ class TestPictures:
         assert [(one.keyword, one.value) for one in modified] == [("Rows", 512)]
         assert (held(archive).Rows, held(archive).PhotometricInterpretation) == (16, "YBR_FULL")
 
+    def test_earlier_compressions_are_the_senders_to_tell(self, client, archive):
+        one = without_pixels() | {
+            "00282110": {"vr": "CS", "Value": ["01"]},
+            "00282112": {"vr": "DS", "Value": [4, 2]},
+        }
+        assert post(client, metadata(one), bulk(make_jpeg(), "image/jpeg")).status_code == 200
+        assert held(archive).LossyImageCompressionRatio == [4, 2]
+        assert "LossyImageCompressionMethod" not in held(archive)
+
     def test_frames_in_parts_of_their_own(self, client, archive):
         frames = [make_jpeg(quality=quality) for quality in (50, 70, 90)]
         parts = [
