@@ -22,6 +22,7 @@ SEVERAL_VRS = frozenset({"AE", "AS", "AT", "CS", "LO", "PN", "SH", "UC"})  # C.2
 LONGEST_VALUE = 1024  # characters of one value: a wild card may make it longer than its VR allows (C.2.2.2)
 MOST_WORDS = 8  # of a name, that fuzzy matching heeds
 EMPTY = '""'  # C.2.2.2.7
+MODALITIES_IN_STUDY = "00080061"
 
 _WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,40}")
 _LIST = re.compile(r"[\\,]")
@@ -61,7 +62,7 @@ class SingleValue:
 
 @dataclass(frozen=True)
 class UIDList:
-    """C.2.2.2.2: any of these."""
+    """C.2.2.2.2: any of these; also of modalities, by our leniency."""
 
     values: tuple[str, ...]
 
@@ -173,6 +174,9 @@ def parse_match(tag: str, text: str, semantics: Semantics = LITERAL) -> Match:
         several = tuple(value.strip(" ") for value in _LIST.split(text) if value.strip(" "))
         if len(several) > 1:
             return _every(tag, several)
+    # A CS holds neither separator (PS3.5 6.2): as one value the list that OHIF sends would match nothing.
+    if tag == MODALITIES_IN_STUDY and _LIST.search(text) and not ("*" in text or "?" in text):
+        return UIDList(tuple(value.strip(" ") for value in _LIST.split(text) if value.strip(" ")))
     return _parse_text(tag, vr, text, semantics)
 
 

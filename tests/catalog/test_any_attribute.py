@@ -232,6 +232,9 @@ STUDY_QUESTIONS = {
     "multiplevaluematching=true&ModalitiesInStudy=CT,XC": "",
     'emptyvaluematching=true&StudyDate=""': "C",
     'emptyvaluematching=true&ModalitiesInStudy=""': "",
+    # what OHIF sends where two modalities are chosen in its list
+    "ModalitiesInStudy=PT,SR": "C",
+    "ModalitiesInStudy=CT\\PT&orderby=PatientID": "B C",
     'emptyvaluematching=true&NumberOfStudyRelatedSeries=""': "",
     'emptyvaluematching=true&PatientComments=""': "B C",
     "PatientComments=shows*": "A",
