@@ -1,6 +1,7 @@
 """Whatever stands in a parameter, a path or a header: never a fault, and a refusal says what is wrong."""
 
 from itertools import product
+from pathlib import Path
 from urllib.parse import quote
 
 import httpx
@@ -9,6 +10,7 @@ import pytest
 from app.web.dicomweb import RESOURCES, URI_SERVICE, Resource
 from app.web.transactions import TRANSACTIONS
 from tests.web.conftest import Archive
+from tests.web.door import opened_door
 
 LONG = "9" * 5000
 GARBAGE = [
@@ -162,3 +164,69 @@ def test_garbage_in_every_header(archive: Archive, photo_path: str, path: str) -
             continue
         answer = archive.client.get(url, headers=[(name.encode(), value)])
         assert not complaint(answer), (name, value[:40], answer.status_code, complaint(answer))
+
+
+CONTENT_TYPES = (
+    "",
+    "application/dicom",
+    "application/dicom+json",
+    "application/dicom+xml",
+    "application/json",
+    "image/jpeg",
+    "video/mp4",
+    "application/zip",
+    "text/plain",
+    "multipart/related",
+    "multipart/related; boundary=b",
+    'multipart/related; type="application/dicom"; boundary=b',
+    'multipart/related; type="application/dicom+json"; boundary=b',
+    'multipart/related; type="application/dicom+xml"; boundary=b',
+    'multipart/related; type="image/jpeg"; boundary=b',
+    'multipart/related; type="*/*"; boundary="' + "b" * 300 + '"',
+    "multipart/form-data; boundary=b",
+    'multipart/related; type="application/dicom"; boundary=b; transfer-syntax=' + "1" * 300,
+)
+BODIES = (
+    b"",
+    b"\0" * 200,
+    b"null",
+    b"[]",
+    b"[" * 3000,
+    b'{"00081199":{"vr":"SQ","Value":[[]]}}',
+    b'{"reason":1}',
+    b"<a",
+    b'<?xml version="1.0"?><!DOCTYPE a [<!ENTITY b "c">]><NativeDicomModel>&b;</NativeDicomModel>',
+    b"\xff\xd8\xff\xe0\x00\x10JFIF",
+    b"--b--\r\n",
+    b"--b\r\n\r\n\r\n--b--",
+    b"--b\r\nContent-Type: application/dicom\r\n\r\n" + b"\0" * 128 + b"DICM\xff\xff\r\n--b--",
+    b"--b\r\nContent-Type: application/dicom+json\r\n\r\n[{}]\r\n--b--",
+    b'--b\r\nContent-Type: application/dicom+json\r\n\r\n[[1],null,"a"]\r\n--b--',
+    b"--b\r\nContent-Type: application/dicom+xml\r\n\r\n<NativeDicomModel/>\r\n--b--",
+    b"--b\r\nContent-Location: \xff\r\nContent-Type: image/jpeg\r\n\r\n\xff\xd8\r\n--b--",
+)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/studies"),
+        ("POST", "/studies/1.2.3"),
+        ("POST", "/commitment-requests/1.2.3"),
+        ("DELETE", "/studies/1.2.3"),
+    ],
+)
+def test_garbage_in_every_body(tmp_path: Path, method: str, path: str) -> None:
+    """PS3.18 10.5.3, 13.4 (checklist 15, 57): what is no DICOM is refused, whatever it says it is."""
+    with opened_door(tmp_path) as door:
+        token = door.token("store", "curate")
+        for content_type, body in product(CONTENT_TYPES, BODIES):
+            headers = {**token, "Content-Type": content_type}
+            answer = door.request(method, f"/dicom-web{path}", content=body, headers=headers)
+            assert 400 <= answer.status_code < 500 or answer.status_code == 501, (
+                content_type,
+                body[:60],
+                answer.text,
+            )
+            assert answer.content
+        assert door.get("/dicom-web/instances").json() == []
