@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import hypothesis
 import psycopg
 import pytest
 
@@ -15,6 +16,17 @@ from tests.servers import PROJECT, Server
 
 SAMPLE = PROJECT / "corpus" / "isic-sample"
 ServerFactory = Callable[..., Server]
+
+# The same examples in every run, and none of them timed: what fails, fails for everybody, on any machine.
+# `--hypothesis-profile=default` looks for new ones.
+hypothesis.settings.register_profile(
+    "repeatable",
+    derandomize=True,
+    deadline=None,
+    database=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("repeatable")
 
 
 @pytest.fixture(autouse=True)

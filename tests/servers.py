@@ -1,10 +1,12 @@
 """The real server as a child process, on a port that was free, with a data folder of its own."""
 
+import fcntl
 import os
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,15 +14,29 @@ from pathlib import Path
 import httpx
 
 PROJECT = Path(__file__).parent.parent
-START_S = 60
-STOP_S = 40
+START_S = 120
+STOP_S = 60
+
+# Below what Linux gives to outgoing connections: none of them takes a port before its server listens there.
+PORTS = range(20_000, 32_000)
+_ports_left = iter((*PORTS[os.getpid() % len(PORTS) :], *PORTS[: os.getpid() % len(PORTS)]))
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        return int(listening.getsockname()[1])
+    """A port that nobody listens on, and that no other process of tests is given until this one ends."""
+    locks = Path(tempfile.gettempdir()) / f"dermzoo-ports-{os.getuid()}"
+    locks.mkdir(exist_ok=True)
+    for port in _ports_left:
+        lock = os.open(locks / str(port), os.O_CREAT | os.O_RDWR)  # open, and so held, while we live
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with socket.socket() as listening:
+                listening.bind(("", port))
+        except OSError:
+            os.close(lock)
+        else:
+            return port
+    raise RuntimeError("no port is free")
 
 
 @dataclass
