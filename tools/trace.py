@@ -1,7 +1,7 @@
 """`python -m tools.trace`: an access log to try policies on, made up, and the same each time.
 
 People who look at studies in a viewer by day, a class behind one address, a crawler, and somebody who
-downloads everything.
+downloads everything in half an hour.
 """
 
 import argparse
@@ -48,9 +48,9 @@ def days(chance: random.Random, number_of_days: int) -> Iterator[Line]:
                 yield from visit(chance, start + 36_000 + 20 * pupil, "192.0.2.30", 25)
         for number in range(400):  # a crawler, around the clock
             yield start + number * DAY_S / 400, "203.0.113.9", f"/dicom-web/studies?offset={number}00", 60_000
-    for number in range(18_000):  # everything, as fast as a line of 100 Mbit/s lets it
+    for number in range(6_000):  # everything, by a line of 100 Mbit/s
         path = f"{STUDY.format(number)}/series/2.25.1/instances/2.25.1"
-        yield START + 3.4 * DAY_S + number * 0.1, "2001:db8:1:2::7", path, IMAGE_BYTES * 3 // 2
+        yield START + 3.4 * DAY_S + number * 0.3, "2001:db8:1:2::7", path, IMAGE_BYTES * 9 // 2
 
 
 def main() -> None:

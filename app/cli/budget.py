@@ -57,6 +57,9 @@ def budget(context: click.Context, config: Path | None, *, as_json: bool) -> Non
 @click.option(
     "--csv", "csv_file", type=click.Path(dir_okay=False, path_type=Path), help="Write a row for each client."
 )
+@click.option(
+    "--top", type=click.IntRange(min=0), default=SHOWN_CLIENTS, help="Clients to print (default: 20)."
+)
 @click.option("--json", "prints_json", is_flag=True, help="Print everything for programs.")
 @config_option
 def simulate_trace(
@@ -66,6 +69,7 @@ def simulate_trace(
     csv_file: Path | None,
     config: Path | None,
     *,
+    top: int,
     prints_json: bool,
 ) -> None:
     """Put the requests of a log to a policy, on a simulated clock: who gets what, who waits, what it costs.
@@ -85,7 +89,7 @@ def simulate_trace(
     if prints_json:
         click.echo(json.dumps(as_json(outcome, policy.cost), indent=2))
         return
-    for line in as_text(outcome, policy.cost, SHOWN_CLIENTS):
+    for line in as_text(outcome, policy.cost, top):
         click.echo(line)
     refused = sum(request.was_refused for request in trace.asked)
     if refused:

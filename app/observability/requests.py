@@ -40,7 +40,9 @@ class RequestLog:
         try:
             await self.app(scope, receive, counted_send)
         finally:
-            self._tell(scope, status or 500, sent, time.perf_counter() - started, is_complete=is_complete)
+            is_hung_up = getattr(scope.get("dermzoo.budget"), "is_hung_up", False)
+            status = status or (0 if is_hung_up else 500)
+            self._tell(scope, status, sent, time.perf_counter() - started, is_complete=is_complete)
 
     def _tell(self, scope: Scope, status: int, sent: int, seconds: float, *, is_complete: bool) -> None:
         # The route and not the path: a metric must not have a series for each UID.

@@ -45,6 +45,7 @@ class Exchange:
     waited_s = 0.0
     refused: Refusal | None = None
     is_gone = False  # the client left before the answer was complete
+    is_hung_up = False  # the connection was ended without an answer
     _header_bytes = 0
     _body_bytes: int | None = None  # as the application announced
     _reserved_bytes = 0  # charged, and not sent yet

@@ -61,7 +61,7 @@ def in_words(policy: Policy, processes: int) -> list[str]:
         f"get {policy.subnet.factor:g} times the bytes of one.",
         *(_class_in_words(each.name, each.treatment, each.factor) for each in policy.classes),
         f"What is over such a limit waits for {policy.hold.longest_s:g} s at most, and gets 429 beyond.",
-        f"In a day an address gets at most {a_day}; {_addresses(policy)} of them use up what all have.",
+        f"In a day an address gets at most {a_day}, and all together {amount(_in_a_day(shared.bytes))}.",
     ]
 
 
@@ -126,7 +126,3 @@ def _class_in_words(name: str, treatment: str, factor: float) -> str:
 
 def _in_a_day(allowance: Allowance) -> float:
     return allowance.burst + 86_400 * allowance.per_second
-
-
-def _addresses(policy: Policy) -> int:
-    return max(1, round(_in_a_day(policy.shared.bytes) / _in_a_day(policy.client.bytes)))

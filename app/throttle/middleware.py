@@ -23,6 +23,7 @@ from app.throttle.verdicts import Refusal
 App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 RECORD = "dermzoo.budget"  # where the request's Exchange stands in the scope
+ABORT = "dermzoo.abort"  # what ends the connection at once
 # Ways to hand a file to the server that would pass us by.
 BYPASSES = frozenset({"http.response.pathsend", "http.response.zerocopysend"})
 
@@ -125,10 +126,32 @@ class Throttle:
 
     async def _refuse(self, exchange: Exchange, refusal: Refusal, scope: Message, send: Send) -> None:
         exchange.refused = refusal
+        budget, delay_s = self._budget, refusal.delay_s
+        if refusal.is_denied:
+            debt = await budget.apart(partial(budget.owe, exchange.account, REFUSAL_BYTES))
+            delay_s = debt.wait_s
+        if delay_s > budget.policy.hold.longest_s and ABORT in scope:
+            budget.later(partial(budget.owe, exchange.account, -REFUSAL_BYTES))
+            await _hang_up(exchange, scope)
+            return
+        if refusal.delay_s:
+            try:
+                await exchange.wait(refusal.delay_s)
+            except ClientGone:
+                self._budget.later(partial(self._budget.owe, exchange.account, -REFUSAL_BYTES))
+                raise
         text = self._budget.policy.refusal
         answer = self._answer(refusal, exchange.account.client, scope["headers"], text)
         await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
         await send({"type": "http.response.body", "body": answer.body})
+
+
+async def _hang_up(exchange: Exchange, scope: Message) -> None:
+    """End the connection without an answer: it would have to wait for its bytes too long."""
+    exchange.is_hung_up = True
+    scope[ABORT]()
+    while (await exchange.receive())["type"] != "http.disconnect":
+        pass
 
 
 def _comes_from_gone_client(error: BaseException) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 from app.errors import SettingsError
 from app.settings import Settings
 from app.throttle.budget import Budget
+from app.throttle.ledger import Ledger
 from app.throttle.mmap_store import MmapStore
 from app.throttle.policy import Policy, load_policy
 from app.throttle.stores import BucketStore, MemoryStore
@@ -46,7 +47,9 @@ def open_budget(settings: Settings) -> Budget:
     if is_chosen and not settings.throttle_file.exists():
         raise SettingsError(f"DERMZOO_THROTTLE_FILE is {settings.throttle_file}, which does not exist")
     processes = processes_of(settings)
-    return Budget(load_policy(settings.throttle_file, processes), open_store(settings.budget_url, processes))
+    policy = load_policy(settings.throttle_file, processes)
+    store = open_store(settings.budget_url, processes)
+    return Budget(policy, store, ledger=Ledger(settings.data_dir / "spending", policy.cost))
 
 
 def processes_of(settings: Settings) -> int:

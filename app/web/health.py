@@ -1,6 +1,7 @@
 """Whether the process lives, whether it can serve, and what it counts."""
 
 import asyncio
+from functools import partial
 
 import orjson
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -14,6 +15,7 @@ from app.errors import ArchiveError
 from app.observability.metrics import Metrics
 from app.web.dependencies import archive_of
 from app.web.errors import problem
+from app.web.spending import spending_gauges
 
 
 async def live(_request: Request) -> Response:
@@ -47,13 +49,7 @@ async def metrics(request: Request) -> Response:
     ]
     budget = request.app.state.budget
     if budget is not None:
-        gauges.append(
-            GaugeMetricFamily(
-                "dermzoo_global_balance_bytes",
-                "Left in the global bucket.",
-                value=await budget.apart(budget.shared_balance),
-            )
-        )
+        gauges += await budget.apart(partial(spending_gauges, budget))
     return Response(counts.render(gauges), media_type=CONTENT_TYPE_LATEST)
 
 

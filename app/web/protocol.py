@@ -15,6 +15,8 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from app.throttle.middleware import ABORT
+
 MAX_HEAD_BYTES = 32 * 2**10  # request line and headers; one read may go beyond it before it is noticed
 
 # struct tcp_info of linux/tcp.h: what the other end has acknowledged.
@@ -104,6 +106,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Note that a head begins; after a keep-alive pause the wait begins with it."""
         super().on_message_begin()
+        self.scope[ABORT] = self.transport.abort  # type: ignore[literal-required]
         self._in_head = self._awaits_head = True
         self._head_looks = 0
 
