@@ -283,6 +283,7 @@ class Budget:
         after = dict(zip(lines, held, strict=True))
         delay_s = 0.0
         if not refusal.is_for_seats:
+            self._note(REFUSAL_BYTES)
             charged = [Draw(line.bucket, REFUSAL_BYTES, -math.inf) for line in account.paying]
             _, held_after = self._store.take(charged, now)
             after |= dict(zip(account.paying, held_after, strict=True))
