@@ -1,6 +1,7 @@
 """Other servers' DICOMweb under our roof: /proxy/{upstream}/dicom-web, in the forms and limits of ours."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import aclosing
 from http import HTTPStatus
@@ -14,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 from app.errors import ArchiveError, NotFound
 from app.proxy.asked import Asked, Kind
 from app.proxy.cache import HEAD_BYTES, Kept
+from app.proxy.errors import UpstreamError
 from app.proxy.proxy import PROXY_PATH, Proxy
 from app.proxy.service import Flow, Service
 from app.settings import SERVICE_PATH
@@ -28,6 +30,8 @@ from app.web.multipart import Part
 from app.web.ranges import single_part_answer
 
 T = TypeVar("T")
+
+logger = logging.getLogger("dermzoo")
 
 # What others send is shown nowhere: not as a page, not with scripts (it is of our origin).
 _SANDBOX = {"Content-Security-Policy": "default-src 'none'; sandbox"}
@@ -138,7 +142,7 @@ class Flowing(Response):
         self._flow = flow
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it. One that breaks off is not ended, so the server cuts the connection."""
+        """Send it. One that breaks off is not ended, so that the server cuts the connection."""
         try:
             await send(
                 {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
@@ -149,6 +153,8 @@ class Flowing(Response):
             await send({"type": "http.response.body", "body": b""})
         except ConnectionError:
             return  # the client went
+        except UpstreamError as error:
+            logger.warning("An answer of an upstream was cut off: %s", error)
         finally:
             self._flow.close()
 
