@@ -20,6 +20,8 @@ def _below(name: str, group: click.Group) -> Iterator[tuple[str, click.Command]]
         command = group.get_command(context, below)
         assert command is not None
         if isinstance(command, click.Group):
+            if command.invoke_without_command:
+                yield f"{name} {below}", command
             yield from _below(f"{name} {below}", command)
         else:
             yield f"{name} {below}", command
