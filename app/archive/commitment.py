@@ -1,8 +1,8 @@
 """Storage commitment (PS3.4 Annex J, PS3.18 chapter 13), whichever door asks for it.
 
-Whoever is told that an instance is committed may delete their own copy. So each file is read, and its content
-compared with what was stored, before that is said; and a file that was indexed where it lies is not committed:
-it may be the very copy that they delete.
+Whoever is told that an instance is committed may delete their own copy. So each file is read, and its
+content compared with what was stored, before that is said; and a file that was indexed where it lies is
+not committed: it may be the very copy that they delete.
 """
 
 import threading
