@@ -99,6 +99,8 @@ def run_listener(chosen: dict[str, Any], parent: Connection) -> None:
     listener.run(listening, tls_context(settings))
     listener.commitments.close()
     listener.archive.close()
+    if listener.budget is not None:
+        listener.budget.close()
 
 
 def _watch(parent: Connection, stopping: threading.Event) -> None:

@@ -33,10 +33,14 @@ async def quota(request: Request) -> Response:
     return Response(orjson.dumps(told), media_type="application/json", headers=HEADERS)
 
 
+def _number(number: float) -> str:
+    return f"{number:,.0f}" if number >= 1000 else f"{number:.3g}"
+
+
 def _page(standing: list[Standing], more: dict[str, Any], instead: str = "") -> str:
     rows = "".join(
         f"<tr><td>{escape(line.policy)}</td><td>{line.remaining:,} of {line.capacity:,}</td>"
-        f"<td>{line.unit}</td><td>{line.per_second:,g}</td><td>{line.seconds_to_full:,}</td></tr>\n"
+        f"<td>{line.unit}</td><td>{_number(line.per_second)}</td><td>{line.seconds_to_full:,}</td></tr>\n"
         for line in standing
     )
     table = (
