@@ -49,7 +49,11 @@ class Settings(BaseSettings):
     throttle: Literal["on", "off"] = Field(
         "on", description="`off` lets everything through (benchmarks, private networks)."
     )
-    throttle_url: str = Field("", description="`mmap:PATH` (default: `mmap:{data_dir}/budget`) or `memory:`.")
+    throttle_url: str = Field(
+        "",
+        description="`mmap:PATH` (default: `mmap:{data_dir}/budget`), `memory:`, or for several hosts "
+        "`redis://…`, `rediss://…` or `unix:///…`.",
+    )
     throttle_file: Path = Field(Path("config/throttle.toml"), description="Rates and bursts of the budget.")
     allow_anonymous_store: bool = Field(
         default=False,

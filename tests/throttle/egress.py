@@ -1,0 +1,109 @@
+"""Clients that take all they can get, over HTTP and on the DICOM network, and count it at their sockets."""
+
+import socket
+import threading
+import time
+from collections import Counter
+from contextlib import suppress
+
+from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
+
+from app.dimse.commands import Element, Kind
+from tests.dimse.raw_peer import RawPeer
+from tests.dimse.stage import GET, identifier
+
+PIECE_BYTES = 64 * 1024
+PATIENCE_S = 30
+VL_PHOTOGRAPHIC = "1.2.840.10008.5.1.4.1.1.77.1.4"
+
+
+def address(number):
+    """An address of this host, each in a network of its own."""
+    return f"127.{1 + number // 250}.{number % 250}.1"
+
+
+class Egress:
+    """Greedy clients, each a thread; all of them end at the same moment."""
+
+    def __init__(self, seconds):
+        self.bytes = Counter()  # by client
+        self.statuses = Counter()
+        self._ends = time.monotonic() + seconds
+        self._threads = []
+        self.began = time.monotonic()
+        self.elapsed_s = 0.0
+
+    @property
+    def total(self):
+        return sum(self.bytes.values())
+
+    def _goes_on(self):
+        return time.monotonic() < self._ends
+
+    def add_http(self, number, port, path, connections=1):
+        for _ in range(connections):
+            self._add(self._ask_http, number, port, path)
+
+    def add_dimse(self, number, port, study_uid):
+        self._add(self._ask_dimse, number, port, study_uid)
+
+    def _add(self, target, number, *arguments):
+        self._threads.append(threading.Thread(target=target, args=(address(number), *arguments)))
+
+    def run(self):
+        for thread in self._threads:
+            thread.start()
+        for thread in self._threads:
+            thread.join()
+        self.elapsed_s = time.monotonic() - self.began
+        return self
+
+    def _ask_http(self, source, port, path):
+        request = f"GET {path} HTTP/1.1\r\nHost: x\r\nAccept: */*\r\nConnection: close\r\n\r\n".encode()
+        while self._goes_on():
+            with suppress(OSError), socket.create_connection(("127.0.0.1", port), 5, (source, 0)) as peer:
+                peer.sendall(request)
+                head = self._count(source, peer)
+                self.statuses[head[9:12]] += 1
+                while self._goes_on() and self._count(source, peer):
+                    pass
+
+    def _count(self, source, peer):
+        piece = peer.recv(PIECE_BYTES)
+        self.bytes[source] += len(piece)
+        return piece
+
+    def _ask_dimse(self, source, port, study_uid):
+        while self._goes_on():
+            with suppress(OSError, AssertionError), CountingPeer(self, source, port) as peer:
+                peer.associate(GET, VL_PHOTOGRAPHIC, extra=[peer.role()])
+                command = {
+                    Element.COMMAND_FIELD: Kind.C_GET_RQ,
+                    Element.MESSAGE_ID: 7,
+                    Element.PRIORITY: 0,
+                    Element.AFFECTED_SOP_CLASS_UID: GET,
+                }
+                while self._goes_on():
+                    peer.ask(1, command, identifier(StudyInstanceUID=study_uid))
+                    peer.answers()
+
+
+class CountingPeer(RawPeer):
+    """A raw peer of the DICOM network from an address of its own, that is counted too."""
+
+    def __init__(self, egress, source, port):
+        self.socket = socket.create_connection(("127.0.0.1", port), 5, (source, 0))
+        self._fragments, self.stored, self.stored_in = [], [], 0
+        self._egress, self._source = egress, source
+
+    def role(self):
+        role = SCP_SCU_RoleSelectionNegotiation()
+        role.sop_class_uid, role.scu_role, role.scp_role = VL_PHOTOGRAPHIC, False, True
+        return role
+
+    def _exactly(self, size):
+        received = super()._exactly(size)
+        self._egress.bytes[self._source] += len(received)
+        if not self._egress._goes_on():
+            raise ConnectionAbortedError
+        return received
