@@ -72,21 +72,31 @@ def test_what_is_being_written_is_not_there_yet_and_nobody_else_writes_it(cache:
     again.close()
 
 
-def test_one_that_was_waiting_for_a_lock_does_not_write_into_what_is_kept(
-    cache: Cache, tmp_path: Path
+@pytest.mark.parametrize("ending", ["keep", "drop"])
+def test_a_lock_that_comes_too_late_is_worth_nothing(
+    cache: Cache, monkeypatch: pytest.MonkeyPatch, ending: str
 ) -> None:
+    """Whoever opened the file before its writer ended would write into what is kept, or into nothing."""
     first = cache.claim(KEY)
     assert first is not None
-    [part] = tmp_path.rglob("*.part")
-    waiting = os.open(part, os.O_RDWR)
-    first.keep({"headers": {}, "length": 0, "tag": "", "upstream_tag": ""}, 0.0)
-    first.close()
-    fcntl.flock(waiting, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the old file's lock, which is worth nothing now
-    second = cache.claim(KEY)
-    assert second is not None
-    second.drop()
-    second.close()
-    os.close(waiting)
+    flock = fcntl.flock
+
+    def after_the_end(descriptor: int, how: int) -> None:
+        if ending == "keep":
+            first.keep({"headers": {}, "length": 0, "tag": "", "upstream_tag": ""}, 0.0)
+        else:
+            first.drop()
+        first.close()
+        flock(descriptor, how)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(fcntl, "flock", after_the_end)
+        assert cache.claim(KEY) is None
+    kept = cache.open(KEY)
+    assert (kept is not None) == (ending == "keep")
+    if kept is not None:
+        assert kept.length == 0
+        kept.close()
 
 
 def _claim_and_die(folder: Path, ready: "multiprocessing.synchronize.Event") -> None:

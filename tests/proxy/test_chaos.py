@@ -80,10 +80,12 @@ def test_each_fault_always_and_once(fault: str, cache: str, tmp_path: Path) -> N
                     said = await outcome(client, path, chaos)
                     assert said in {"502", "503", "504", "aborted"}, said
                     assert said != "aborted" or "cut" in fault or fault == "reset in body"
-                    if fault in {"reset", "silent", "garbage", "500", "503"}:
+                    if fault in {"reset", "silent", "garbage", "500", "503", "429"}:
                         assert faults == []  # it was tried three times
                     faults.clear()
-                faults[:] = [fault] if fault in {"reset", "silent", "garbage", "500", "503", "cut"} else []
+                faults[:] = (
+                    [fault] if fault in {"reset", "silent", "garbage", "500", "503", "429", "cut"} else []
+                )
                 assert await outcome(client, PATHS[5], chaos) == "200"
 
     asyncio.run(scenario())

@@ -114,6 +114,7 @@ def test_a_reader_that_leaves_does_not_end_it_for_the_others(tmp_path: Path) -> 
             first, second = await asyncio.gather(one.get(ASKED), one.get(ASKED))
             assert isinstance(first, Flow)
             assert isinstance(second, Flow)
+            assert first._download is second._download
             first.close()
             content = b"".join([piece async for piece in second.pieces()])
             assert content == content_of(f"/dicom-web{ASKED.path}")
