@@ -23,7 +23,7 @@ MIB = 2**20
 
 @pytest.fixture
 def cage():
-    cage = Cage(processes=2, memory_bytes=256 * MIB, cpu_s=2, wall_s=10)
+    cage = Cage(processes=2, memory_bytes=256 * MIB, cpu_s=2, wall_s=60)
     yield cage
     cage.close()
 
