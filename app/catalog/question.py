@@ -67,7 +67,7 @@ def is_answered_at_once(query: Query) -> bool:
 
 
 def _has_column_alone(tag: str) -> bool:
-    """Tell whether SQL decides about a key; of one in a sequence, the items are looked at in the documents."""
+    """Tell whether SQL decides about a key; items of a sequence are looked at in the documents."""
     attribute = BY_TAG.get(tag)
     return attribute is not None and not attribute.is_in_sequence
 
