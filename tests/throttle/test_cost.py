@@ -3,7 +3,7 @@
 import logging
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from app.errors import SettingsError
@@ -22,10 +22,10 @@ from app.throttle.stores import MemoryStore
 
 costs = st.builds(
     Cost,
-    per_month=st.floats(0.01, 1e5),
-    per_gb=st.floats(1e-3, 10),
+    per_month=st.floats(0.01, 500),
+    per_gb=st.floats(0.05, 10),
     overhead=st.floats(1, 1.5),
-    free_gb=st.one_of(st.just(0.0), st.floats(0, 1e4)),
+    free_gb=st.one_of(st.just(0.0), st.floats(0, 1e3)),
 )
 # Asked for at a moment of the month, in parts of the burst; much and little.
 pulls = st.lists(st.tuples(st.floats(0, 1), st.floats(0, 3)), max_size=60)
@@ -38,14 +38,17 @@ def bought(cost, processes=4):
         assume(False)
 
 
-@given(costs, pulls, st.floats(0, 1))
-def test_no_pattern_of_traffic_costs_more(cost, pulls, ahead):
+@given(costs, pulls, st.floats(0, 1), st.booleans())
+@example(Cost(per_month=50.0, per_gb=0.12), [], 1.0, True)
+def test_no_pattern_of_traffic_costs_more(cost, pulls, ahead, is_steady):
     """O1, through the bucket's own arithmetic: what a month charges, what the last one did, the reserve."""
     per_second, burst = bought(cost)
     store = MemoryStore(16)
     shared = Bucket(store.key("global"), per_second, burst, pinned=True)
     sent = ahead * AHEAD_BYTES * 4  # charged last month by four processes, sent in this one
-    for moment, part in sorted([(0.0, 1.0), *pulls, (1.0, 1.0)]):
+    steps = int(per_second * LONGEST_MONTH_S / burst) + 1 if is_steady else 1  # before it is full again
+    steady = [(step / steps, 1.0) for step in range(steps + 1)]
+    for moment, part in sorted([*steady, *pulls]):
         [balance] = store.peek([shared], 1.0 + moment * LONGEST_MONTH_S)
         wanted = min(part * burst, max(0.0, balance))
         granted, _ = store.take([Draw(shared, wanted, wanted)], 1.0 + moment * LONGEST_MONTH_S)
