@@ -1,6 +1,6 @@
 """The tables of the DICOM network, from the code that answers there."""
 
-from pydantic_core import PydanticUndefined
+from pydantic.fields import FieldInfo
 from pydicom.uid import UID
 
 from app.dimse import association, commands, commitment, gate, listener, pdu, requestor
@@ -120,16 +120,14 @@ def peers_table() -> str:
     """Return one row for each key of an entry of the peers file."""
     return table(
         ("key", "default", "what it is"),
-        (
-            (code(name), _default_of(each.default), each.description or "")
-            for name, each in Peer.model_fields.items()
-        ),
+        ((code(name), _default_of(each), each.description or "") for name, each in Peer.model_fields.items()),
     )
 
 
-def _default_of(default: object) -> str:
-    if default is PydanticUndefined:
+def _default_of(field: FieldInfo) -> str:
+    if field.is_required():
         return "required"
+    default = field.default
     if isinstance(default, frozenset):
         return ", ".join(code(f'"{word}"') for word in sorted(default))
     return "" if default is None else code(str(default).lower())
