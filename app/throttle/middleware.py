@@ -64,9 +64,7 @@ class Throttle:
             is_head=scope["method"] == "HEAD",
         )
         scope[RECORD] = exchange
-        extensions = scope.get("extensions")
-        if extensions and not BYPASSES.isdisjoint(extensions):
-            scope["extensions"] = {k: v for k, v in extensions.items() if k not in BYPASSES}
+        _close_bypasses(scope)
         is_seated = False
         try:
             wait_s = 0.0
@@ -144,6 +142,12 @@ class Throttle:
         answer = self._answer(refusal, exchange.account.client, scope["headers"], text)
         await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
         await send({"type": "http.response.body", "body": answer.body})
+
+
+def _close_bypasses(scope: Message) -> None:
+    extensions = scope.get("extensions")
+    if extensions and not BYPASSES.isdisjoint(extensions):
+        scope["extensions"] = {k: v for k, v in extensions.items() if k not in BYPASSES}
 
 
 async def _hang_up(exchange: Exchange, scope: Message) -> None:
