@@ -65,9 +65,8 @@ class Throttle:
         )
         scope[RECORD] = exchange
         _close_bypasses(scope)
-        is_seated = False
+        is_seated, wait_s = False, 0.0
         try:
-            wait_s = 0.0
             if is_cheap or self._seats.has(account.client.key) or not budget.may_enter(account):
                 admission = await self._admit(exchange, is_cheap=is_cheap)
                 if isinstance(admission, Refusal):
