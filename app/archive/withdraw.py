@@ -13,8 +13,8 @@ from sqlalchemy import Connection
 
 from app.archive.archive import Archive
 from app.archive.index_batch import CONFLICT, DUPLICATE, WITHDRAWN
-from app.archive.thumbnails import forget_thumbnails
 from app.archive.store import sweep
+from app.archive.thumbnails import forget_thumbnails
 from app.catalog.files import Problem, folder_ids, forget_problems, holders, remember_problems
 from app.catalog.holdings import Held, Reference, held_instances, references_named
 from app.catalog.register import Location, forget_files
