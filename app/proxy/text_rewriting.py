@@ -15,6 +15,7 @@ import orjson
 from app.proxy.errors import UpstreamFailed
 from app.proxy.urls import Translation
 
+OPENED_BYTES = 32
 HELD_BYTES = 64 * 1024  # no URL is longer, with what stands around it
 
 _STRING = rb'[^"\\]*(?:\\.[^"\\]*)*'
@@ -27,6 +28,7 @@ class _Language:
 
     whole: re.Pattern[bytes]
     begun: re.Pattern[bytes]
+    opened: re.Pattern[bytes]  # the same, where no more than OPENED_BYTES of it are there
     replace: Callable[[re.Match[bytes], Translation], bytes]
 
 
@@ -46,17 +48,16 @@ class TextRewriter:
     def feed(self, data: bytes) -> bytes:
         """Return what is certain now; raises UpstreamFailed for what no server would send."""
         text, done, out = self._held + data, 0, []
-        begun = self._language.begun.search(text)
+        stop = self._begins(text, 0)
         for match in self._language.whole.finditer(text):
-            while begun is not None and begun.start() < done:
-                begun = self._language.begun.search(text, done)
-            if begun is not None and begun.start() < match.start():
+            if stop < done:
+                stop = self._begins(text, done)
+            if stop < match.start():
                 break
             out += [text[done : match.start()], self._replace(match)]
             done = match.end()
-        while begun is not None and begun.start() < done:
-            begun = self._language.begun.search(text, done)
-        stop = len(text) if begun is None else begun.start()
+        if stop < done:
+            stop = self._begins(text, done)
         out.append(text[done:stop])
         self._held = text[stop:]
         _check_length(len(self._held))
@@ -66,6 +67,12 @@ class TextRewriter:
         """Return the rest."""
         text, self._held = self._held, b""
         return self._language.whole.sub(self._replace, text)
+
+    def _begins(self, text: bytes, start: int) -> int:
+        """Return where something begins that may become a match, the end of the text if nothing does."""
+        begun = self._language.begun.search(text, start)
+        opened = self._language.opened.search(text, max(start, len(text) - OPENED_BYTES))
+        return min(found.start() if found else len(text) for found in (begun, opened))
 
     def _replace(self, match: re.Match[bytes]) -> bytes:
         _check_length(len(match[0]))
@@ -127,10 +134,13 @@ JSON = _Language(
         rb'"(?:BulkDataURI"%(_)b(?::%(_)b(?:"%(string)b\\?)?)?'
         rb'|00081190"%(_)b(?::%(_)b(?:\{[^{}]*)?)?'
         rb"|https?:%(slash)b{2}%(string)b\\?"
-        rb"|https?:%(slash)b?(?:%(cut)b)"
-        rb"|%(words)b)\Z"
-        % (_JSON_PARTS | {b"cut": _cut(rb"\u002f"), b"words": _cut(b"BulkDataURI", b"00081190", b"https:")}),
+        rb")\Z" % _JSON_PARTS,
         re.DOTALL | re.IGNORECASE,
+    ),
+    re.compile(
+        rb'"(?:%(words)b|https?:%(slash)b?(?:%(cut)b))\Z'
+        % (_JSON_PARTS | {b"cut": _cut(rb"\u002f"), b"words": _cut(b"BulkDataURI", b"00081190", b"https:")}),
+        re.IGNORECASE,
     ),
     _in_json,
 )
@@ -157,5 +167,6 @@ XML = _Language(
         % (_XML_PARTS | {b"cut": _cut(b"https://", b"http://")}),
         re.DOTALL,
     ),
+    re.compile(rb"<\Z"),
     _in_xml,
 )

@@ -83,7 +83,10 @@ def test_other_urls_of_the_upstream_become_ours_and_those_of_others_stay() -> No
 def test_the_ways_to_write_a_slash_in_json() -> None:
     for slash in (b"\\/", b"\\u002f", b"\\u002F"):
         url = THEIRS.encode().replace(b"/", slash) + slash + b"studies" + slash + b"1.2"
-        assert orjson.loads(rewritten(JSON_TYPE, b'["' + url + b'"]')) == [f"{OURS}/studies/1.2"]
+        listed = b'["' + url + b'"]'
+        for size in (1, len(listed)):
+            pieces = [listed[start : start + size] for start in range(0, len(listed), size)]
+            assert orjson.loads(rewritten(JSON_TYPE, *pieces)) == [f"{OURS}/studies/1.2"]
         text = b'[{"7FE00010": {"BulkDataURI" \n: "' + url + b'"}}]'
         assert orjson.loads(rewritten(JSON_TYPE, text))[0]["7FE00010"]["BulkDataURI"] == f"{OURS}/studies/1.2"
 
