@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from bench.budgeting import measure_budget
 from bench.dimse import measure_dimse
 from bench.indexing import measure_indexing
 from bench.limiting import measure_limiting
@@ -91,6 +92,7 @@ PARTS = {
     "reading": reading,
     "objects": objects,
     "limiting": limiting,
+    "budget": measure_budget,
     "storing": storing,
     "indexing": measure_indexing,
     "dimse": measure_dimse,

@@ -42,6 +42,7 @@ class Budget:
     ) -> None:
         self._store, self._clock, self._wall = store, clock or store.clock, wall
         self._ledger = ledger
+        self._note: Callable[[int], None] = ledger.add if ledger else lambda _: None
         self._leases = Leases()
         self._threads = ThreadPoolExecutor(THREADS, "budget") if store.is_remote else None
         self._renewing = threading.Lock()
@@ -92,9 +93,8 @@ class Budget:
     def admit(self, account: Account, *, may_wait: bool = True, cheap: bool = False) -> float | Refusal:
         """Count one request; return how long it must wait before it is served, or why it may not be.
 
-        A `cheap` one may be served while the byte buckets are empty, and takes no seat. For any other that
-        is admitted `leave` is to be called when it has ended. Waiting is by turn: each request that waits has
-        its place already, whichever process it is in.
+        A `cheap` one may be served while the byte buckets are empty, and takes no seat; for any other that
+        is admitted `leave` is to be called. Who waits has its place already, whichever process it is in.
         """
         if not cheap and self._leases.enter(account.lease):
             return 0.0
@@ -102,13 +102,18 @@ class Budget:
             return DENIED
         draws = account.cheap if cheap else account.queued if may_wait else account.at_once
         lines = account.cheap_lines if cheap else account.lines
+        has_seat = account.seat is not None and not cheap and self._leases.sit_again(account.lease)
+        if has_seat:
+            draws = (draws[0], Draw(draws[1].bucket, 0, -math.inf), *draws[2:])
         now = self._clock()
         granted, balances = self._store.take(draws, now)
         if not granted:
+            if has_seat:
+                self._leases.rise(account.lease, account.lease.seats)
             return self._refuse(account, lines, draws, balances, now)
         if cheap:
             return self._wait(lines[:-1], balances, now)
-        if account.seat is not None:
+        if account.seat is not None and not has_seat:
             self._leases.sit(account.lease)
         wait_s = self._wait(account.lines, balances, now)
         if not wait_s:
@@ -201,7 +206,7 @@ class Budget:
     def draw_upstream(self, name: str, *, requests: int = 0, size: int = 0) -> float | Refusal:
         """Count requests to an archive behind the proxy and bytes from it; return the wait, or the refusal.
 
-        Bytes may be known only when they are here: then they are a debt, which the next request waits for.
+        Bytes that are here already are a debt, which the next request waits for.
         """
         lines, now = self._book.upstream(name), self._clock()
         longest_s = self.policy.hold.longest_s
@@ -239,22 +244,20 @@ class Budget:
         if self._ledger is not None:
             self._ledger.close()
 
-    def _note(self, size: int) -> None:
-        if self._ledger is not None:
-            self._ledger.add(size)
-
     def _take_ahead(self, account: Account, balances: Sequence[float]) -> None:
         """Take ahead for the next requests of a client that is far from every limit."""
-        if account.ahead is None or balances[0] < account.ahead.least:
-            return
-        lease = account.lease
-        requests = min(int(account.ahead.amount), REQUESTS - lease.requests)
+        lease, ahead = account.lease, account.ahead
+        is_far = ahead and balances[0] >= ahead.least
+        requests = min(int(ahead.amount), REQUESTS - lease.requests) if ahead and is_far else 0
         size = max(0, BYTES - lease.bytes)
-        draws = [account.ahead._replace(amount=requests)]
-        draws += [draw_bytes_ahead(line.bucket, size) for line in account.paying]
-        first = len(balances) - len(account.paying)
-        if any(held < draw.least for held, draw in zip(balances[first:], draws[1:], strict=True)):
+        if not requests and size < BYTES // 2:
             return
+        draws = [draw_bytes_ahead(line.bucket, size) for line in account.paying]
+        held = balances[len(balances) - len(draws) :]
+        if any(balance < draw.least for balance, draw in zip(held, draws, strict=True)):
+            return
+        if ahead and requests:
+            draws.append(ahead._replace(amount=requests))
         if self._store.take(draws, self._clock())[0]:
             self._leases.add(lease, requests, size)
 
@@ -279,10 +282,8 @@ class Budget:
         short = tuple(
             line for line, draw, balance in zip(lines, draws, held, strict=True) if balance < draw.least
         )
-        refusal = Refusal(short, 0.0, is_shared=all(line.is_shared for line in short))
-        after = dict(zip(lines, held, strict=True))
-        delay_s = 0.0
-        if not refusal.is_for_seats:
+        after, delay_s = dict(zip(lines, held, strict=True)), 0.0
+        if not Refusal(short, 0.0, is_shared=False).is_for_seats:
             self._note(REFUSAL_BYTES)
             charged = [Draw(line.bucket, REFUSAL_BYTES, -math.inf) for line in account.paying]
             _, held_after = self._store.take(charged, now)

@@ -47,6 +47,14 @@ class Leases:
             lease.seated += 1
             return True
 
+    def sit_again(self, lease: Lease) -> bool:
+        """Give a request under way a seat that is free and counted already, if there is one."""
+        with self._lock:
+            if lease.seated >= lease.seats:
+                return False
+            lease.seated += 1
+            return True
+
     def sit(self, lease: Lease) -> None:
         """Note a request under way whose seat the store has just counted."""
         with self._lock:

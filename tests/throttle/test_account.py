@@ -9,12 +9,12 @@ import pytest
 
 from app.throttle.budget import Budget
 from app.throttle.clients import Client
+from app.throttle.leases import BYTES
 from app.throttle.stores import MemoryStore
 from app.throttle.verdicts import Refusal
 from tests.throttle.virtual import VirtualTime, Visit, answering, make_budget, policy, throttled
 
 NO_HOLD = {"longest_s": 0}
-NOTHING_AHEAD = {"requests": {"per_second": 1, "burst": 50}}
 STILL = 1e-9
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC).timestamp()
 DAY_S = 86_400
@@ -282,7 +282,7 @@ def announced(size, *chunks):
 
 
 def test_an_answer_of_known_size_is_charged_whole_with_its_first_piece(time):
-    budget = make_budget(time, shared={"bytes": {"per_second": STILL, "burst": 1e9}}, client=NOTHING_AHEAD)
+    budget = make_budget(time, shared={"bytes": {"per_second": STILL, "burst": 1e9}})
     charged = []
 
     async def app(scope, receive, send):
@@ -291,7 +291,7 @@ def test_an_answer_of_known_size_is_charged_whole_with_its_first_piece(time):
         )
         for number in range(3):
             await send({"type": "http.response.body", "body": bytes(10**6), "more_body": number < 2})
-            charged.append(1e9 - budget.shared_balance())
+            charged.append(1e9 - BYTES - budget.shared_balance())
 
     visit = Visit(time)
     ask_all(time, throttled(app, budget, time), [visit])
@@ -300,7 +300,7 @@ def test_an_answer_of_known_size_is_charged_whole_with_its_first_piece(time):
 
 
 def test_what_was_reserved_and_not_sent_is_given_back(time):
-    budget = make_budget(time, shared={"bytes": {"per_second": STILL, "burst": 1e9}}, client=NOTHING_AHEAD)
+    budget = make_budget(time, shared={"bytes": {"per_second": STILL, "burst": 1e9}})
 
     async def app(scope, receive, send):
         await send(
@@ -314,7 +314,7 @@ def test_what_was_reserved_and_not_sent_is_given_back(time):
     visit = Visit(time)
     time.run(visit.ask(throttled(app, budget, time)))
     assert visit.record.is_gone
-    assert 1e9 - budget.shared_balance() == visit.record.bytes_charged < 10e6
+    assert 1e9 - BYTES - budget.shared_balance() == visit.record.bytes_charged < 10e6
 
 
 def test_an_answer_larger_than_what_is_left_is_paced_and_not_refused(time):

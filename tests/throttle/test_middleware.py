@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from app.throttle.budget import REFUSAL_BYTES, Budget
+from app.throttle.leases import BYTES
 from app.throttle.policy import Policy
 from app.throttle.stores import MemoryStore
 from tests.throttle.virtual import VirtualTime, Visit, answering, make_budget, throttled
@@ -314,7 +315,7 @@ def test_a_refusal_is_paid_for(time):
     budget = make_budget(time, client={"requests": {"per_second": 1e-3, "burst": 1}}, hold=NO_HOLD)
     asked = visits(time, 6)
     ask_all(time, throttled(answering(b""), budget, time), asked)
-    assert budget.shared_balance() == 1e9 - 100 - 5 * REFUSAL_BYTES
+    assert budget.shared_balance() == 1e9 - 100 - BYTES - 5 * REFUSAL_BYTES  # who was served has a lease
     assert all(len(visit.content) + 400 < REFUSAL_BYTES for visit in asked)
 
 

@@ -71,7 +71,7 @@ def test_the_store_is_named_by_its_url(tmp_path):
     store = open_store(f"mmap:{tmp_path}/budget")
     assert isinstance(store, MmapStore)
     store.close()
-    for url in ("redis://localhost", "mmap:", "memory:x", ""):
+    for url in ("http://localhost", "redis:", "mmap:", "memory:x", ""):
         with pytest.raises(SettingsError, match="DERMZOO_THROTTLE_URL"):
             open_store(url)
 
