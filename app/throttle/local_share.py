@@ -27,11 +27,12 @@ class LocalShare:
         self._given: dict[int, Draw] = {}
 
     def take(self, draws: Sequence[Draw]) -> tuple[bool, list[float]]:
-        """Take every draw or none; return whether, and the balances of the parts."""
+        """Take every draw or none; return whether, and the balances."""
         granted, balances = self._store.take([self._of_part(draw) for draw in draws], self._clock())
         if granted:
             self.put_back([draw for draw in draws if draw.bucket.pinned])
-        return granted, balances
+        # A debt is told as that of the whole bucket, for its rate is what the caller reckons a wait with.
+        return granted, [balance / self._part if balance < 0 else balance for balance in balances]
 
     def settle(self) -> list[Draw]:
         """Return what was given of the buckets that all share, and forget it."""

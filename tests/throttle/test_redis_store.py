@@ -59,6 +59,13 @@ def test_of_what_all_share_no_more_than_a_lease_is_given_at_once(hung):
     assert sum(granted) * 1024 == BYTES
 
 
+def test_a_debt_is_waited_for_at_the_rate_of_the_part(hung):
+    budget = Budget(policy(shared={"bytes": {"per_second": 1000, "burst": 1e9}}), hung)
+    debt = budget.owe(budget.account(Client("ip:192.0.2.1")), BYTES + 1000)
+    assert debt.wait_s == pytest.approx(1000 / 250, rel=0.05)
+    budget._threads.shutdown()
+
+
 def test_what_was_given_meanwhile_is_charged_afterwards(redis_server, hung):
     bucket = shared_bucket(hung)
     for _ in range(5):
