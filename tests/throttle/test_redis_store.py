@@ -59,6 +59,12 @@ def test_of_what_all_share_no_more_than_a_lease_is_given_at_once(hung):
     assert sum(granted) * 1024 == BYTES
 
 
+def test_no_more_wait_in_a_process_than_its_part_of_the_queue(hung):
+    bucket = Bucket(hung.key("queue"), 8.0, 4.0)
+    granted = [hung.take([Draw(bucket, 1, 1 - 10 * bucket.per_second)], 0)[0] for _ in range(100)]
+    assert sum(granted) == pytest.approx(1 + 80 / 4, abs=1)
+
+
 def test_a_debt_is_waited_for_at_the_rate_of_the_part(hung):
     budget = Budget(policy(shared={"bytes": {"per_second": 1000, "burst": 1e9}}), hung)
     debt = budget.owe(budget.account(Client("ip:192.0.2.1")), BYTES + 1000)
