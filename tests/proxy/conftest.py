@@ -16,6 +16,8 @@ PICTURES = {
     f"p{number}": instance_bytes(make_instance(f"p{number}", study="p", series="s", jpeg=True))
     for number in range(1, 4)
 }
+# Nobody asks for it but the test that counts how often it is downloaded.
+ALONE = instance_bytes(make_instance("alone", study="alone", series="alone", jpeg=True, PatientID="ALONE"))
 MR = (PROJECT / "tests" / "data" / "dicom" / "valid" / "MR_small_implicit.dcm").read_bytes()
 
 
@@ -52,7 +54,10 @@ CREDENTIALS = '[upstream.credentials]\ntype = "basic"\nusername = "orthanc"\npas
 @pytest.fixture(scope="session")
 def between(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Between]:
     folder = tmp_path_factory.mktemp("proxy")
-    with orthanc(folder / "orthanc", [*PICTURES.values(), MR]) as upstream, recorded(upstream) as recording:
+    with (
+        orthanc(folder / "orthanc", [*PICTURES.values(), ALONE, MR]) as upstream,
+        recorded(upstream) as recording,
+    ):
         listed = upstreams_file(
             folder / "upstreams.toml", recording.url, 'methods = ["GET", "POST"]', CREDENTIALS
         )

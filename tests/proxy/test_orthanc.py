@@ -105,7 +105,7 @@ def test_ranges_are_cut_from_the_whole(between: Between, client: httpx.Client) -
 
 
 def test_two_processes_download_once(between: Between, client: httpx.Client) -> None:
-    path = f"/studies/{STUDY}/series/{SERIES}/instances/{uid('p3')}/frames/1"
+    path = f"/studies/{uid('alone')}/series/{uid('alone')}/instances/{uid('alone')}/frames/1"
 
     def get(_: int) -> bytes:
         with httpx.Client(timeout=60) as another:  # a connection of its own, to either process
