@@ -74,7 +74,7 @@ def test_what_is_well_formed_is_read(document: bytes, attributes: dict) -> None:
 
 
 def test_private_elements_get_blocks() -> None:
-    """PS3.5 7.8.1: those that are reserved, else the first that are free; two of a kind go into two blocks."""
+    """PS3.5 7.8.1: those that are reserved, else the first free; two of a kind go into two blocks."""
     declared = '<DicomAttribute tag="00090020" vr="LO"><Value number="1">A</Value></DicomAttribute>'
     unreserved = '<DicomAttribute tag="00091001" vr="LO"/>'
     elements = "".join(
