@@ -162,17 +162,21 @@ class Budget:
 
     def spend_ahead(self, account: Account, size: int) -> bool:
         """Spend bytes that were charged ahead, if there are so many. No store is asked."""
-        is_spent = self._leases.spend(account.lease, size)
-        if is_spent:
+        if is_spent := self._leases.spend(account.lease, size):
             self._note(size)
         return is_spent
 
     def spend(self, account: Account, size: int) -> bool:
-        """Charge bytes about to be sent, if all balances cover them."""
+        """Charge bytes about to be sent, if all balances cover them; far from limits with more ahead."""
         if self.spend_ahead(account, size):
             return True
-        draws = [Draw(line.bucket, size, size) for line in account.paying]
-        is_spent = self._store.take(draws, self._clock())[0]
+        room = BYTES - account.lease.bytes if account.ahead and size <= BYTES else 0
+        ahead = [draw_bytes_ahead(line.bucket, size + room) for line in account.paying] if room else []
+        if is_spent := bool(ahead) and self._store.take(ahead, self._clock())[0]:
+            self._leases.add(account.lease, 0, room)
+        else:
+            draws = [Draw(line.bucket, size, size) for line in account.paying]
+            is_spent = self._store.take(draws, self._clock())[0]
         if is_spent:
             self._note(size)
         return is_spent

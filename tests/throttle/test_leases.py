@@ -51,6 +51,21 @@ def test_requests_far_from_every_limit_ask_the_store_once_in_many(time, tmp_path
     assert store.taken <= 2 * 2 * 10 + 10  # and now and then a seat is given back
 
 
+def test_large_answers_are_charged_with_more_ahead_and_never_less_than_they_are(time, tmp_path):
+    store = CountingStore(tmp_path / "budget", slots=64)
+    budget = Budget(policy(), store, time.clock)
+    account, before = budget.account(SOMEBODY), left(budget, "client-bytes")
+    for answers in range(1, 31):
+        budget.admit(account)
+        asked = store.taken
+        assert budget.spend(account, 100 * 1024)
+        budget.leave(account)
+        assert account.lease.bytes <= BYTES
+        assert before - left(budget, "client-bytes") == answers * 100 * 1024 + account.lease.bytes
+        assert store.taken - asked <= 1
+    assert store.taken <= 30 / 2 + 10
+
+
 @pytest.mark.parametrize("kind", [None, "search"])
 def test_several_processes_together_never_serve_more_than_was_there(time, tmp_path, kind):
     requests = {"per_second": STILL, "burst": BURST}
