@@ -86,7 +86,7 @@ class Stream(Response):
             whole = await _whole(self.content)
             await send({"type": "http.response.body", "body": whole})
             return
-        gone = asyncio.create_task(_disconnected(receive))
+        gone = asyncio.create_task(disconnected(receive))
         try:
             async with aclosing(chunks(self.content)) as pieces:
                 async for chunk in pieces:
@@ -110,7 +110,8 @@ async def _whole(content: Content) -> bytes:
     return b"".join(pieces)
 
 
-async def _disconnected(receive: Receive) -> None:
+async def disconnected(receive: Receive) -> None:
+    """Return when the client has gone."""
     while (await receive())["type"] != "http.disconnect":
         pass
 

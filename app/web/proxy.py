@@ -20,7 +20,7 @@ from app.proxy.proxy import PROXY_PATH, Proxy
 from app.proxy.service import Flow, Service
 from app.settings import SERVICE_PATH
 from app.throttle.limits import RouteLimits
-from app.web.body import FileRange
+from app.web.body import FileRange, disconnected
 from app.web.conditional import CHANGING, FIXED, PARTIAL, Selected, precondition_answer
 from app.web.dependencies import archive_of, require_scope
 from app.web.dicomweb import INSTANCE, LEVELS, READ, SERIES, STUDY, Resource, ResourceRoute
@@ -160,7 +160,7 @@ class Flowing(Response):
 
 
 async def _send_until_gone(pieces: AsyncIterator[bytes], receive: Receive, send: Send) -> None:
-    gone = asyncio.create_task(_disconnected(receive))
+    gone = asyncio.create_task(disconnected(receive))
     try:
         while True:
             piece = await _unless_gone(gone, anext(pieces, None))
@@ -183,15 +183,10 @@ async def _unless_gone(gone: "asyncio.Task[None]", work: Coroutine[Any, Any, T])
         working.cancel()
 
 
-async def _disconnected(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-
-
 async def _answer(request: Request, kind: Kind) -> Response:
     service = _service(request)
     asked = Asked.of(kind, _tail(request), request.url.query, _accept(request))
-    gone = asyncio.create_task(_disconnected(request.receive))
+    gone = asyncio.create_task(disconnected(request.receive))
     try:
         found = await _unless_gone(gone, _find(request, service, asked))
     except ConnectionResetError:
