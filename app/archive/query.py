@@ -1,6 +1,6 @@
 """Searching, for QIDO-RS and C-FIND alike."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from app.archive.archive import Archive
@@ -10,6 +10,8 @@ from app.catalog.search import Page, search, search_within
 from app.dicom.matching import Level, Query, SingleValue
 
 __all__ = ["is_answered_at_once", "search_archive", "search_attributes", "search_patients"]
+
+Search = Callable[[Query], Iterator[Attributes]]
 
 _FIRST_READ, _NEXT_READS = 20, 500
 _PATIENT_ID, _PATIENT_NAME = "00100020", "00100010"
@@ -48,27 +50,27 @@ def search_attributes(archive: Archive, query: Query) -> Iterator[Attributes]:
         query = replace(query, offset=query.offset + len(page.answers), limit=_NEXT_READS)
 
 
-def search_patients(archive: Archive, query: Query) -> Iterator[Attributes]:
+def search_patients(find: Search, query: Query) -> Iterator[Attributes]:
     """Yield one patient for each Patient ID and name that the matching studies have (PS3.4 C.6.1.1.2).
 
-    `query` is one for studies.
+    `query` is one for studies, `find` what searches for them.
     """
     seen: set[tuple[object, object]] = set()
-    for found in search_attributes(archive, query):
+    for found in find(query):
         patient_id = _first(found, _PATIENT_ID)
         key = patient_id, str(_first(found, _PATIENT_NAME))
         if key not in seen:
             seen.add(key)
-            yield found | _patient_counts(archive, query, patient_id)
+            yield found | _patient_counts(find, query, patient_id)
 
 
-def _patient_counts(archive: Archive, query: Query, patient_id: object) -> Attributes:
+def _patient_counts(find: Search, query: Query, patient_id: object) -> Attributes:
     """Return what is asked of the numbers of a patient's studies, series and instances."""
     asked = _COUNTED.keys() & (query.include if query.include != "all" else _COUNTED.keys())
     if not asked or not patient_id:
         return {}
     of_patient = Query(Level.STUDY, matches=((_PATIENT_ID, SingleValue(str(patient_id))),))
-    studies = list(search_attributes(archive, of_patient))
+    studies = list(find(of_patient))
     totals = {
         tag: sum(int(str(_first(study, part) or 0)) for study in studies) for tag, part in _COUNTED.items()
     }

@@ -186,7 +186,11 @@ class Reporter:
     def _deliver(self, peer: Peer, found: Commitment) -> None:
         proposals = [(STORAGE_COMMITMENT, PLAIN)]
         with request_association(
-            peer, self._session.ae_title, proposals, as_scp=True, stopping=self._session.association.stopping
+            peer,
+            self._session.title.ae_title,
+            proposals,
+            as_scp=True,
+            stopping=self._session.association.stopping,
         ) as association:
             context = next(iter(association.agreement.contexts.values()), None)
             if context is None:

@@ -21,6 +21,10 @@ class Stopping(AssociationEnded):
     """The listener stops: we abort."""
 
 
+class Cancelled(Exception):
+    """The caller cancelled its request while we waited for another; the association goes on."""
+
+
 class ProtocolError(AssociationEnded):
     """The peer sent what the protocol does not allow: we abort with this reason (PS3.8 Table 9-26)."""
 

@@ -1,14 +1,17 @@
 """C-FIND (PS3.4 C.4.1): the Query of QIDO-RS, asked in another language."""
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 
-from app.archive.query import search_attributes, search_patients
+from app.archive.query import search_patients
 from app.catalog.attributes import level_of
 from app.dicom.json_model import Attribute
 from app.dicom.matching import Level, Match, Query, Semantics, UIDList, parse_match
 from app.dicom.tags import value_representation
 from app.dicom.uids import IMPLICIT_VR_LITTLE_ENDIAN
 from app.dimse.association import Message
+from app.dimse.cancelling import Cancellation
+from app.dimse.errors import Cancelled
 from app.dimse.identifiers import (
     SERIES_INSTANCE_UID,
     STUDY_INSTANCE_UID,
@@ -20,6 +23,7 @@ from app.dimse.identifiers import (
 from app.dimse.negotiation import Extended
 from app.dimse.session import Session
 from app.dimse.sop_classes import LEVELS, PATIENT_LEVEL, QUERY_RETRIEVE, Root
+from app.dimse.sources import IsCancelled
 from app.dimse.status import (
     CANCEL,
     NOT_AUTHORIZED,
@@ -50,6 +54,8 @@ def find(session: Session, message: Message) -> None:
     try:
         identifier = read_identifier(data, message.context.transfer_syntax)
         is_complete = _answer_all(session, message, identifier)
+    except Cancelled:
+        is_complete = False
     except ArchiveError as error:
         association.respond(message, status_of(error, QUERY, UNABLE_TO_PROCESS), comment=str(error))
         return
@@ -60,27 +66,29 @@ def _answer_all(session: Session, message: Message, identifier: Identifier) -> b
     """Send the pending responses; return False if the caller cancelled."""
     implicit = message.context.transfer_syntax == IMPLICIT_VR_LITTLE_ENDIAN
     status = PENDING_UNSUPPORTED_KEYS if _has_unsupported_keys(identifier) else PENDING
-    for number, found in enumerate(_results(session, message, identifier)):
-        if session.association.is_cancelled(message):
+    is_cancelled = Cancellation(session.association, message)
+    for number, found in enumerate(_results(session, message, identifier, is_cancelled)):
+        if is_cancelled():
             return False
         session.association.respond(
             message,
             status,
-            identifier=answer(identifier, found, session.ae_title, implicit=implicit),
+            identifier=answer(identifier, found, session.title.ae_title, implicit=implicit),
             later=number % _TOGETHER != 0,
         )
         session.counts["found"] += 1
     return True
 
 
-def _results(session: Session, message: Message, identifier: Identifier) -> Iterator[Mapping[str, Attribute]]:
+def _results(
+    session: Session, message: Message, identifier: Identifier, is_cancelled: IsCancelled
+) -> Iterator[Mapping[str, Attribute]]:
     root, _ = QUERY_RETRIEVE[message.context.abstract_syntax]
     extended = session.association.agreement.extended.get(message.context.abstract_syntax, Extended())
     require_keys(identifier, root, relational=extended.relational)
     query = query_of(identifier, extended)
-    if identifier.level == PATIENT_LEVEL:
-        return search_patients(session.archive, query)
-    return search_attributes(session.archive, query)
+    search = partial(session.title.source.search, is_cancelled=is_cancelled)
+    return search_patients(search, query) if identifier.level == PATIENT_LEVEL else search(query)
 
 
 def _has_unsupported_keys(identifier: Identifier) -> bool:

@@ -20,6 +20,7 @@ from app.dimse.peers import Peers
 from app.dimse.services import serve_message
 from app.dimse.session import Session
 from app.dimse.slots import Slots
+from app.dimse.titles import Titles
 from app.dimse.toll import Toll
 from app.observability.associations import AssociationMetrics
 from app.throttle.budget import Budget
@@ -46,6 +47,7 @@ class Listener:
     peers: Peers
     slots: Slots
     metrics: AssociationMetrics
+    titles: Titles
     commitments: Commitments
     stopping: threading.Event = field(default_factory=threading.Event)
     _threads: set[threading.Thread] = field(default_factory=set)
@@ -97,7 +99,8 @@ class Listener:
             self._log(address, {"result": "aborted", "reason": str(error)})
             return
         called = request.called_ae_title.strip()
-        if settings.dimse_check_called_ae_title and called != settings.dimse_ae_title:
+        title = self.titles.called(called)
+        if title is None:
             self._refuse(wire, address, _CALLED_AE_TITLE_UNKNOWN, f"called {called!r}")
             return
         refusal = toll.refusal()
@@ -114,8 +117,9 @@ class Listener:
             peers=self.peers,
             toll=toll,
             address=address,
-            may=self.peers.may(agreement.calling_ae_title, address, wire.certificate_sha256()),
-            ae_title=settings.dimse_ae_title,
+            may=self.peers.may(agreement.calling_ae_title, address, wire.certificate_sha256())
+            & title.services,
+            title=title,
             commitments=self.commitments,
         )
         self._converse(session, acceptance)
@@ -150,6 +154,7 @@ class Listener:
                     "reason": reason,
                     "calling_ae_title": agreement.calling_ae_title,
                     "called_ae_title": agreement.called_ae_title,
+                    "source": session.title.source.name,
                     "implementation": agreement.implementation,
                     "contexts": len(agreement.contexts),
                     "counts": dict(session.counts),

@@ -13,6 +13,7 @@ from app.archive.commitment import Commitments
 from app.dimse.listener import Listener
 from app.dimse.peers import Peers, load_peers
 from app.dimse.slots import Slots
+from app.dimse.titles import make_titles
 from app.errors import SettingsError
 from app.observability.associations import AssociationMetrics
 from app.observability.logging import configure_logging
@@ -76,6 +77,7 @@ def make_listener(settings: Settings) -> Listener:
         ),
         metrics=AssociationMetrics(),
         commitments=Commitments(archive),
+        titles=make_titles(settings, archive),
     )
 
 

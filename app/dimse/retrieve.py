@@ -1,8 +1,9 @@
 """C-GET and C-MOVE (PS3.4 C.4.2, C.4.3): one retrieval, to the caller itself or to a peer that is known."""
 
 from app.dimse.association import Message
+from app.dimse.cancelling import Cancellation
 from app.dimse.commands import Command, Element, text_of
-from app.dimse.errors import AssociationEnded
+from app.dimse.errors import AssociationEnded, Cancelled
 from app.dimse.find import require_keys
 from app.dimse.identifiers import Identifier, read_identifier
 from app.dimse.negotiation import Extended
@@ -10,7 +11,9 @@ from app.dimse.peers import Peer
 from app.dimse.requestor import Unreachable, request_association, storage_proposals
 from app.dimse.session import Session
 from app.dimse.sop_classes import QUERY_RETRIEVE
+from app.dimse.sources import Selected
 from app.dimse.status import (
+    CANCEL,
     DESTINATION_UNKNOWN,
     NOT_AUTHORIZED,
     OUT_OF_RESOURCES,
@@ -20,38 +23,35 @@ from app.dimse.status import (
     Status,
     status_of,
 )
-from app.dimse.suboperations import Progress, Selected, finish, select, send_selected, store_remotely
+from app.dimse.suboperations import Progress, finish, select, send_selected, store_remotely
 from app.dimse.toll import comment_on
 from app.errors import ArchiveError
 
 
 def get(session: Session, message: Message) -> None:
     """Send what is asked for back on the same association."""
-    selection = _selection(session, message, "get")
+    is_cancelled = Cancellation(session.association, message)
+    selection = _selection(session, message, "get", is_cancelled)
     if selection is None:
         return
-    association = session.association
-    cancelled: list[bool] = []
 
-    def note_cancel(received: Message) -> bool:
-        cancelled.append(association.is_cancel(received, message))
-        return True
+    def deliver(selected: Selected, number: int) -> Status:
+        return store_remotely(
+            session.title.source,
+            session.association,
+            selected,
+            number,
+            is_cancelled,
+            response_to=is_cancelled.take,
+        )
 
-    send_selected(
-        session,
-        message,
-        selection,
-        lambda selected, number: store_remotely(
-            session.archive, association, selected, number, response_to=note_cancel
-        ),
-        lambda: any(cancelled) or association.is_cancelled(message),
-        together=True,
-    )
+    send_selected(session, message, selection, deliver, is_cancelled, together=True)
 
 
 def move(session: Session, message: Message) -> None:
     """Send what is asked for to a peer on an association of our own."""
-    selection = _selection(session, message, "move")
+    is_cancelled = Cancellation(session.association, message)
+    selection = _selection(session, message, "move", is_cancelled)
     if selection is None:
         return
     title = text_of(message.command, Element.MOVE_DESTINATION)
@@ -65,41 +65,53 @@ def move(session: Session, message: Message) -> None:
         finish(session, message, Progress(0))
         return
     try:
-        _move_to(session, message, peer, selection)
+        _move_to(session, message, peer, selection, is_cancelled)
     except Unreachable as error:
         failed = [str(one.reference.sop_instance_uid) for one in selection]
         finish(session, message, Progress(0, failed=failed), str(error))
 
 
-def _move_to(session: Session, message: Message, peer: Peer, selection: list[Selected]) -> None:
+def _move_to(
+    session: Session,
+    message: Message,
+    peer: Peer,
+    selection: list[Selected],
+    is_cancelled: Cancellation,
+) -> None:
     proposals = storage_proposals((one.sop_class_uid, one.transfer_syntax_uid) for one in selection)
     originator: Command = {
         Element.MOVE_ORIGINATOR_AE_TITLE: session.association.agreement.calling_ae_title,
         Element.MOVE_ORIGINATOR_MESSAGE_ID: message.message_id,
     }
-    with request_association(peer, session.ae_title, proposals, pay=session.toll.pay) as remote:
+    with request_association(peer, session.title.ae_title, proposals, pay=session.toll.pay) as remote:
         gone: list[AssociationEnded] = []
 
         def deliver(selected: Selected, number: int) -> Status:
             if gone:  # the one that was under way has failed, and so does each that follows
                 return PROCESSING_FAILURE
             try:
-                return store_remotely(session.archive, remote, selected, number, more=originator)
+                return store_remotely(
+                    session.title.source, remote, selected, number, is_cancelled, more=originator
+                )
             except AssociationEnded as error:
                 gone.append(error)
                 return PROCESSING_FAILURE
 
-        send_selected(session, message, selection, deliver, lambda: session.association.is_cancelled(message))
+        send_selected(session, message, selection, deliver, is_cancelled)
 
 
-def _selection(session: Session, message: Message, service: str) -> list[Selected] | None:
+def _selection(
+    session: Session, message: Message, service: str, is_cancelled: Cancellation
+) -> list[Selected] | None:
     """Return what a request addresses; None if it was refused, and answered."""
     association = session.association
     data = association.receive_identifier(message)
     refused = _refusal(session, service)
     if refused is None:
         try:
-            return select(session.archive, _identifier(session, message, data))
+            return select(session.title.source, _identifier(session, message, data), is_cancelled)
+        except Cancelled:
+            refused = CANCEL, ""
         except ArchiveError as error:
             refused = status_of(error, RETRIEVE, UNABLE_TO_PROCESS), str(error)
     association.respond(message, refused[0], comment=refused[1])

@@ -8,6 +8,7 @@ from app.archive.archive import Archive
 from app.archive.commitment import Commitments
 from app.dimse.association import Association
 from app.dimse.peers import May, Peers
+from app.dimse.titles import Title
 from app.dimse.toll import Toll
 
 
@@ -28,7 +29,7 @@ class Session:
     toll: Toll
     address: str
     may: frozenset[May]
-    ae_title: str  # ours
+    title: Title  # ours, that was called
     commitments: Commitments
     reports: dict[int, Undelivered] = field(default_factory=dict)  # by Message ID, until they are answered
     counts: Counter[str] = field(default_factory=Counter)  # for the log: services and outcomes

@@ -2,18 +2,14 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
-from app.archive.archive import Archive
-from app.archive.data_sets import chosen_syntax, open_data_set
-from app.archive.query import search_attributes
-from app.archive.retrieve import retrieve_instance
+from app.catalog.documents import Attributes
 from app.catalog.holdings import Reference
 from app.dicom.matching import Level, Query, parse_match
 from app.dicom.uids import IMPLICIT_VR_LITTLE_ENDIAN
 from app.dimse.association import Association, Message
 from app.dimse.commands import RESPONSE, Command, Element, Kind, Value, number_of
-from app.dimse.errors import ProtocolError
+from app.dimse.errors import Cancelled, ProtocolError
 from app.dimse.identifiers import (
     FAILED_SOP_INSTANCE_UIDS,
     SERIES_INSTANCE_UID,
@@ -25,6 +21,7 @@ from app.dimse.identifiers import (
 )
 from app.dimse.pdu import UNEXPECTED
 from app.dimse.session import Session
+from app.dimse.sources import IsCancelled, Selected, Source
 from app.dimse.status import (
     CANCEL,
     OUT_OF_RESOURCES_SUBOPERATIONS,
@@ -43,14 +40,6 @@ AVAILABLE_TRANSFER_SYNTAX_UID = "00083002"
 _PIECE_BYTES = 1024 * 1024
 _WARNINGS = range(0xB000, 0xC000)
 _MESSAGE_IDS = 0xFFFF
-
-
-class Selected(NamedTuple):
-    """An instance that a retrieval addresses."""
-
-    reference: Reference
-    sop_class_uid: str
-    transfer_syntax_uid: str
 
 
 @dataclass
@@ -90,7 +79,7 @@ class Progress:
         return OUT_OF_RESOURCES_SUBOPERATIONS
 
 
-def select(archive: Archive, identifier: Identifier) -> list[Selected]:
+def select(source: Source, identifier: Identifier, is_cancelled: IsCancelled) -> list[Selected]:
     """Return the instances that an identifier addresses; raises InvalidQuery.
 
     At its level it has one unique key or a list of them, and nothing is matched but unique keys (C.4.2.2.1).
@@ -103,12 +92,13 @@ def select(archive: Archive, identifier: Identifier) -> list[Selected]:
         if (values := identifier.unique_values(level))
     )
     include = frozenset({SOP_CLASS_UID, AVAILABLE_TRANSFER_SYNTAX_UID})
-    return [_selected(found) for found in search_attributes(archive, Query(Level.INSTANCE, matches, include))]
+    query = Query(Level.INSTANCE, matches, include)
+    return [_selected(found) for found in source.search(query, is_cancelled)]
 
 
-def _selected(found: dict[str, dict[str, list[str]]]) -> Selected:
+def _selected(found: Attributes) -> Selected:
     study, series, instance, sop_class, syntax = (
-        found[tag]["Value"][0]
+        str(next(iter(found.get(tag, {}).get("Value", ())), None) or "")
         for tag in (
             STUDY_INSTANCE_UID,
             SERIES_INSTANCE_UID,
@@ -125,7 +115,7 @@ def send_selected(
     message: Message,
     selection: Sequence[Selected],
     deliver: Callable[[Selected, int], Status],
-    is_cancelled: Callable[[], bool],
+    is_cancelled: IsCancelled,
     *,
     together: bool = False,
 ) -> None:
@@ -137,7 +127,10 @@ def send_selected(
     for number, selected in enumerate(selection):
         if is_cancelled():
             break
-        status = deliver(selected, number % _MESSAGE_IDS + 1)
+        try:
+            status = deliver(selected, number % _MESSAGE_IDS + 1)
+        except Cancelled:
+            break
         progress.note(selected, status)
         session.counts["sent" if status == SUCCESS else "not sent"] += 1
         if progress.remaining:
@@ -164,10 +157,11 @@ def finish(session: Session, message: Message, progress: Progress, comment: str 
 
 
 def store_remotely(
-    archive: Archive,
+    source: Source,
     association: Association,
     selected: Selected,
     message_id: int,
+    is_cancelled: IsCancelled,
     *,
     more: Command | None = None,
     response_to: Callable[[Message], bool] = lambda _: False,
@@ -184,9 +178,7 @@ def store_remotely(
     if not contexts:
         return SOP_CLASS_NOT_SUPPORTED
     try:
-        held = retrieve_instance(archive, selected.reference)
-        syntax = chosen_syntax(held, contexts)
-        file, start = open_data_set(archive, held, syntax)
+        file, start, syntax = source.open(selected, contexts, is_cancelled)
     except ArchiveError:
         return PROCESSING_FAILURE
     with file:

@@ -21,6 +21,7 @@ from app.dimse.process import listening_socket, tls_context
 from app.dimse.services import SERVED
 from app.dimse.slots import Slots
 from app.dimse.status import STATUSES, Status
+from app.dimse.titles import make_titles
 from app.observability.associations import AssociationMetrics
 from app.settings import Settings
 from app.throttle.budget import Budget
@@ -92,6 +93,7 @@ def listeners(folder: Path) -> Iterator[Start]:
                 ),
                 metrics=AssociationMetrics(),
                 commitments=running.enter_context(closing(Commitments(opened))),
+                titles=make_titles(settings, opened),
             )
             listening = listening_socket(settings)
             listening.listen(16)

@@ -208,7 +208,7 @@ def a_query_is_cancelled_in_the_middle(stage):
             yield {"0020000D": {"vr": "UI", "Value": [f"1.2.{number}"]}}
             assert cancelled.wait(20)
 
-    stage.patch.setattr("app.dimse.find.search_attributes", slowly)
+    stage.patch.setattr("app.dimse.sources.search_attributes", slowly)
     with stage.peer(FIND) as peer:
         peer.ask(1, stage.command(Kind.C_FIND_RQ, FIND), identifier(StudyInstanceUID=""))
         command, _ = peer.message()
@@ -220,7 +220,7 @@ def a_query_is_cancelled_in_the_middle(stage):
 
 @reaches("C-FIND", 0xA700)
 def a_search_that_takes_too_long(stage):
-    stage.patch.setattr("app.dimse.find.search_attributes", raising(SearchTooBroad("Narrow it.")))
+    stage.patch.setattr("app.dimse.sources.search_attributes", raising(SearchTooBroad("Narrow it.")))
     answers = stage.find()
     assert (status(answers), comment(answers)) == (0xA700, "Narrow it.")
 

@@ -28,7 +28,7 @@ from tests.servers import free_port
 @reaches("C-MOVE", 0xA701)
 def the_catalogue_is_away(stage):
     away = raising(CatalogUnavailable("The catalogue is locked."))
-    stage.patch.setattr("app.dimse.suboperations.search_attributes", away)
+    stage.patch.setattr("app.dimse.sources.search_attributes", away)
     assert status(stage.get()) == 0xA701
     assert status(stage.move()) == 0xA701
 

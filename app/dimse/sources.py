@@ -1,0 +1,67 @@
+"""What is found and sent under an AE title of ours: what the archive holds, or what another server does."""
+
+from collections.abc import Callable, Collection, Iterator
+from typing import NamedTuple, Protocol
+
+from app.archive.archive import Archive
+from app.archive.data_sets import chosen_syntax, open_data_set
+from app.archive.query import search_attributes
+from app.archive.retrieve import retrieve_instance
+from app.catalog.documents import Attributes
+from app.catalog.holdings import Reference
+from app.dicom.matching import Query
+from app.storage.interface import StoredFile
+
+IsCancelled = Callable[[], bool]
+
+
+class Selected(NamedTuple):
+    """An instance that a retrieval addresses."""
+
+    reference: Reference
+    sop_class_uid: str
+    transfer_syntax_uid: str  # empty where it is not known before the instance is there
+
+
+class DataSet(NamedTuple):
+    """An instance opened to be sent: what its file has from `start` on."""
+
+    file: StoredFile
+    start: int
+    transfer_syntax_uid: str
+
+
+class Source(Protocol):
+    """Answers queries and retrievals. Who has to wait asks `is_cancelled` meanwhile, and raises Cancelled."""
+
+    @property
+    def name(self) -> str:
+        """What the log calls it."""
+
+    def search(self, query: Query, is_cancelled: IsCancelled) -> Iterator[Attributes]:
+        """Yield the attributes of everything that matches; raises ArchiveError."""
+
+    def open(self, selected: Selected, accepted: Collection[str], is_cancelled: IsCancelled) -> DataSet:
+        """Open an instance in one of the accepted transfer syntaxes; raises ArchiveError."""
+
+
+class OwnArchive:
+    """What we hold ourselves."""
+
+    name = "archive"
+
+    def __init__(self, archive: Archive) -> None:
+        self._archive = archive
+
+    def search(self, query: Query, is_cancelled: IsCancelled) -> Iterator[Attributes]:
+        """Yield everything that matches, as it is read."""
+        del is_cancelled  # nobody has to wait long
+        return search_attributes(self._archive, query)
+
+    def open(self, selected: Selected, accepted: Collection[str], is_cancelled: IsCancelled) -> DataSet:
+        """Open the instance as stored, or converted; raises ArchiveError."""
+        del is_cancelled
+        held = retrieve_instance(self._archive, selected.reference)
+        syntax = chosen_syntax(held, accepted)
+        file, start = open_data_set(self._archive, held, syntax)
+        return DataSet(file, start, syntax)

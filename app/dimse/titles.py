@@ -1,0 +1,43 @@
+"""The one table of our AE titles: what is answered to a caller that calls one of them, and from where."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import get_args
+
+from app.archive.archive import Archive
+from app.dimse.peers import May
+from app.dimse.sources import OwnArchive, Source
+from app.settings import Settings
+
+EVERYTHING: frozenset[May] = frozenset(get_args(May))
+READING: frozenset[May] = frozenset({"echo", "find", "get", "move"})
+
+
+@dataclass(frozen=True)
+class Title:
+    """An AE title of ours: where its answers are from, and what may be asked of it at all."""
+
+    ae_title: str
+    source: Source
+    services: frozenset[May]
+
+
+@dataclass(frozen=True)
+class Titles:
+    """The titles by name; where any title is answered, one that is not in the table is the archive's."""
+
+    known: Mapping[str, Title]
+    of_any_other: Title | None
+
+    def called(self, ae_title: str) -> Title | None:
+        """Return what a caller called, None if it is none of ours."""
+        return self.known.get(ae_title, self.of_any_other)
+
+
+def make_titles(settings: Settings, archive: Archive, others: tuple[Title, ...] = ()) -> Titles:
+    """Put the table together: the archive's title, and those of other sources."""
+    own = Title(settings.dimse_ae_title, OwnArchive(archive), EVERYTHING)
+    return Titles(
+        {title.ae_title: title for title in (own, *others)},
+        None if settings.dimse_check_called_ae_title else own,
+    )
