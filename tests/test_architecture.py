@@ -59,7 +59,7 @@ def test_a_module_has_one_concern_and_says_which(path: Path) -> None:
     assert long == [], f"more than {LINES_OF_A_FUNCTION} lines"
 
 
-FOR_PIXELS_AND_FILES = {"numpy", "imagecodecs", "PIL", "pydicom", "requests"}
+FOR_PIXELS_AND_FILES = {"numpy", "imagecodecs", "PIL", "pydicom", "requests", "tifffile"}
 OF_ONE_COMMAND = {"alembic", "pynetdicom"}
 
 
