@@ -4,8 +4,9 @@ from collections.abc import Collection
 from pathlib import Path
 
 from app.archive.archive import Archive
-from app.archive.retrieve import open_stored, retrieve_converted, retrieve_instance, stored_path
+from app.archive.retrieve import convert, open_stored, retrieve_converted, retrieve_instance, stored_path
 from app.catalog.holdings import Held, Reference
+from app.dicom.dicom_file import DicomFile
 from app.dicom.media_types import LOSSY, supplied_syntaxes
 from app.dicom.part10 import PREAMBLE, data_set_offset
 from app.dicom.uids import EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN
@@ -69,6 +70,14 @@ def open_data_set(archive: Archive, held: Held, transfer_syntax_uid: str) -> tup
         if start is None:
             start = archive.cage.run(data_set_offset, stored_path(archive, held))
         return open_stored(archive, held), start
-    converted = retrieve_converted(archive, held, transfer_syntax_uid)
-    head = converted.read(0, _META_HEAD_BYTES)  # of our own making: its group length is right
-    return converted, _META_HEAD_BYTES + int.from_bytes(head[-4:], "little")
+    return _data_set_of_ours(retrieve_converted(archive, held, transfer_syntax_uid))
+
+
+def convert_data_set(archive: Archive, file: DicomFile, transfer_syntax_uid: str) -> tuple[StoredFile, int]:
+    """Convert any file, as open_data_set() converts what is held; raises NotConvertible or CagedFailure."""
+    return _data_set_of_ours(convert(archive, file, transfer_syntax_uid))
+
+
+def _data_set_of_ours(file: StoredFile) -> tuple[StoredFile, int]:
+    head = file.read(0, _META_HEAD_BYTES)  # of our own making: its group length is right
+    return file, _META_HEAD_BYTES + int.from_bytes(head[-4:], "little")

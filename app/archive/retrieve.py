@@ -1,23 +1,19 @@
 """Reading what is held, for WADO-RS and C-GET alike: the file as received, or converted in the cage."""
 
-import errno
-import os
-import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeVar
 
 from app.archive.archive import Archive
 from app.archive.caged import transcode, transcode_frames
+from app.archive.scratch import scratch_file
 from app.catalog.holdings import Held, Reference, documents, held_instances
 from app.dicom.dicom_file import DicomFile
 from app.dicom.frames import count_frames
 from app.dicom.media_types import EXPLICIT_VR_LITTLE_ENDIAN
-from app.errors import InstanceUnavailable, NotFound, StorageFailed, StorageFull
+from app.errors import InstanceUnavailable, NotFound
 from app.storage.in_place import open_in_place, real_name
 from app.storage.interface import StoredFile
-from app.storage.opened import OpenedFile
 
 T = TypeVar("T")
 
@@ -115,8 +111,7 @@ def retrieve_converted(
 
     Native colour is RGB. Raises NotConvertible or CagedFailure.
     """
-    _, converted = _in_scratch(archive, transcode, file_of(archive, held), transfer_syntax_uid)
-    return converted
+    return convert(archive, file_of(archive, held), transfer_syntax_uid)
 
 
 def retrieve_converted_frames(
@@ -133,27 +128,13 @@ def retrieve_converted_frames(
     return _in_scratch(archive, transcode_frames, file_of(archive, held), tuple(numbers), transfer_syntax_uid)
 
 
+def convert(archive: Archive, file: DicomFile, transfer_syntax_uid: str) -> StoredFile:
+    """Return any file in another transfer syntax, as retrieve_converted() does."""
+    return _in_scratch(archive, transcode, file, transfer_syntax_uid)[1]
+
+
 def _in_scratch(archive: Archive, function: Callable[..., T], *arguments: object) -> tuple[T, StoredFile]:
-    """Run `function(*arguments, target path)` in the cage; return its result and the open target.
-
-    The target has no name any more: it is gone when it is closed, or when the process dies.
-    """
-    try:
-        archive.scratch_dir.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(dir=archive.scratch_dir)
-    except OSError as error:
-        raise _disk_error(error) from error
-    try:
-        result = archive.cage.run(function, *arguments, name)
-        size = os.fstat(descriptor).st_size
-    except BaseException:
-        os.close(descriptor)
-        raise
-    finally:
-        Path(name).unlink(missing_ok=True)
-    return result, OpenedFile(descriptor, size)
-
-
-def _disk_error(error: OSError) -> StorageFull | StorageFailed:
-    kind = StorageFull if error.errno in {errno.ENOSPC, errno.EDQUOT} else StorageFailed
-    return kind(f"There is no room for a conversion: {error.strerror}.")
+    """Run `function(*arguments, target path)` in the cage; return its result and the open target."""
+    with scratch_file(archive) as target:
+        result = archive.cage.run(function, *arguments, target.path)
+        return result, target.opened()

@@ -55,10 +55,11 @@ class Service:
         self._downloads: dict[str, Download] = {}
         self._running: set[Download] = set()
 
-    async def get(self, asked: Asked, place: int = 0) -> Kept | Flow:
+    async def get(self, asked: Asked, place: int = 0, *, may_be_stale: bool = True) -> Kept | Flow:
         """Return a kept answer or one on its way, to be closed; raises ArchiveError.
 
-        `place` EVERYTHING: the body is not going to be read before it is complete.
+        `place` EVERYTHING: the body is not going to be read before it is complete. Not `may_be_stale`: while
+        the upstream fails, what it said before is no answer.
         """
         key, since_s = asked.key(self.upstream, self.ours), self._cache.clock() - _CLOCK_S
         for _ in range(_ATTEMPTS):
@@ -75,7 +76,7 @@ class Service:
                 head = await asyncio.shield(download.head)
             except (UpstreamError, RouteRefused):
                 download.leave(reader)
-                if kept is None or self._age_s(kept) > self._lasts_s(asked) + self.upstream.cache.stale_s:
+                if kept is None or not may_be_stale or self._is_too_old(asked, kept):
                     _close(kept)
                     raise
                 kept.is_stale = True
@@ -181,6 +182,9 @@ class Service:
 
     def _is_current(self, asked: Asked, kept: Kept) -> bool:
         return self._age_s(kept) < self._lasts_s(asked)
+
+    def _is_too_old(self, asked: Asked, kept: Kept) -> bool:
+        return self._age_s(kept) > self._lasts_s(asked) + self.upstream.cache.stale_s
 
 
 def _close(kept: Kept | None) -> None:
