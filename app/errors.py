@@ -9,6 +9,8 @@
     ├── Unaddressable           DICOM, but its UIDs cannot name it
     ├── UnsupportedTransferSyntax  the pixels are compressed in a way that cannot be kept
     ├── UnsupportedSopClass     the SOP Class is not one whose instances are stored
+    ├── NotPublic               an image that nobody is to be shown, and nothing is kept of
+    ├── NotLicensed             held, but not on terms on which its pixels may be served
     ├── DuplicateInstance       the SOP Instance UID is taken by other bytes
     ├── DuplicateTransaction    the Transaction UID names another request already
     ├── NotImportable           an image or its metadata lacks what publishing it needs
@@ -58,6 +60,14 @@ class UnsupportedTransferSyntax(ArchiveError):
 
 class UnsupportedSopClass(ArchiveError):
     """The SOP Class is not one whose instances are stored."""
+
+
+class NotPublic(ArchiveError):
+    """An image that nobody is to be shown: nothing of it is kept."""
+
+
+class NotLicensed(ArchiveError):
+    """Held, but its licence or whom to name is not known: its pixels are not served."""
 
 
 class DuplicateInstance(ArchiveError):

@@ -2,6 +2,7 @@
 
 from alembic import context
 
+from app.catalog import corpus_models  # noqa: F401 its tables are among them
 from app.catalog.models import metadata
 
 context.configure(

@@ -8,6 +8,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
+from app.catalog import corpus_models  # noqa: F401 its tables are among them
 from app.catalog.database import SCHEMA_REVISION, Catalog
 from app.catalog.migrate import MIGRATIONS, migrate
 from app.catalog.models import metadata

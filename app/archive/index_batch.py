@@ -26,6 +26,7 @@ from app.storage.in_place import real_name, stored_name
 DUPLICATE = "identical to an instance that is catalogued"
 CONFLICT = "its SOP Instance UID is taken by other content, and the first is kept"
 WITHDRAWN = "the instance was withdrawn from this archive"
+NOT_PUBLIC = "the image is not public"
 _MOVED = "moved"
 
 
@@ -118,6 +119,9 @@ def _problem(candidate: Candidate, holder: Holder | None, outcome: Outcome, repo
     if outcome == Outcome.WITHDRAWN:
         report.withdrawn.append((candidate.path, WITHDRAWN))
         return WITHDRAWN
+    if outcome == Outcome.NOT_PUBLIC:
+        report.not_public.append(candidate.path)
+        return NOT_PUBLIC
     if outcome == Outcome.STORED or holder is None:
         report.added += candidate.known is None
         report.changed += candidate.known is not None

@@ -16,6 +16,7 @@ class IndexReport:
     pruned: int = 0
     refused: list[tuple[str, str]] = field(default_factory=list)
     withdrawn: list[tuple[str, str]] = field(default_factory=list)
+    not_public: list[str] = field(default_factory=list)
     duplicates: list[str] = field(default_factory=list)
     passed_over: list[tuple[str, str]] = field(default_factory=list)
     vanished: list[str] = field(default_factory=list)
@@ -43,6 +44,7 @@ class IndexReport:
             "pruned": self.pruned,
             "refused": _pairs(self.refused),
             "withdrawn": _pairs(self.withdrawn),
+            "not_public": [shown(path) for path in self.not_public],
             "duplicates": [shown(path) for path in self.duplicates],
             "passed_over": _pairs(self.passed_over),
             "vanished": [shown(path) for path in self.vanished],

@@ -20,7 +20,7 @@ from app.catalog.files import holders, is_managed
 from app.catalog.holdings import Reference
 from app.catalog.register import Location, Outcome
 from app.dicom.parts import Composed
-from app.errors import ArchiveError, DuplicateInstance, Gone
+from app.errors import ArchiveError, DuplicateInstance, Gone, NotPublic
 from app.storage.interface import StagedFile, Staging
 
 _COPY_BYTES = 2**20
@@ -140,6 +140,8 @@ def _result(archive: Archive, received: Received, entry: Entry, outcome: Outcome
         )
     if outcome == Outcome.WITHDRAWN:
         error = Gone(f"The instance {entry.sop_instance_uid} was withdrawn from this archive.")
+    if outcome == Outcome.NOT_PUBLIC:
+        error = NotPublic("This image is not public: nothing of it is kept here.")
     return Result(entry, error, is_new=outcome == Outcome.STORED, composed=received.composed)
 
 

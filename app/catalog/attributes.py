@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from app.dicom.matching import INTEGER_VRS, Level
+from app.dicom.private_block import PRIVATE_ELEMENTS
 from app.dicom.tags import parse_attribute, value_representation
 
 
@@ -16,7 +17,8 @@ class Attribute:
     """One searchable attribute; `name` is a keyword of PS3.6 or a dotted path of two.
 
     `returned`: in every answer, `always` (empty when it has no value) or when `known`. `source`: its value
-    is a `column` of its own level's table, or the `modalities` or the `count` of what is below.
+    is a `column` of its own level's table, or the `modalities` or the `count` of what is below; or it is a
+    `fact`, which has rows of its own.
     """
 
     name: str
@@ -24,7 +26,7 @@ class Attribute:
     column: str
     returned: Literal["always", "known", ""] = ""
     indexed: bool = False
-    source: Literal["column", "modalities", "count"] = "column"
+    source: Literal["column", "modalities", "count", "fact"] = "column"
 
     @property
     def tag(self) -> str:
@@ -44,7 +46,7 @@ class Attribute:
     @property
     def is_integer(self) -> bool:
         """Whether its column holds integers."""
-        return self.vr in INTEGER_VRS
+        return self.vr in INTEGER_VRS and self.source != "fact"
 
 
 STUDY, SERIES, INSTANCE = Level.STUDY, Level.SERIES, Level.INSTANCE
@@ -92,6 +94,11 @@ ATTRIBUTES: tuple[Attribute, ...] = (
     Attribute("Rows", INSTANCE, "rows", returned="known"),
     Attribute("Columns", INSTANCE, "columns", returned="known"),
     Attribute("BitsAllocated", INSTANCE, "bits_allocated", returned="known"),
+    *(
+        Attribute(element.keyword, INSTANCE, "value", indexed=True, source="fact")
+        for element in PRIVATE_ELEMENTS.values()
+        if element.indexed
+    ),
 )
 
 BY_TAG = {attribute.tag: attribute for attribute in ATTRIBUTES}

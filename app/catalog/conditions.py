@@ -23,6 +23,7 @@ from sqlalchemy.sql.functions import GenericFunction
 from sqlalchemy.types import Boolean
 
 from app.catalog.attributes import Attribute
+from app.catalog.corpus_models import fact
 from app.catalog.models import instance, name_term, series, study
 from app.dicom.matching import (
     Empty,
@@ -144,7 +145,7 @@ def _like_comparisons(attribute: Attribute, pattern: str, *, is_sqlite: bool) ->
         # So that the index narrows the search; the pattern decides.
         yield Operator.AT_LEAST, prefix
         yield Operator.AT_MOST, prefix + MAX_CODE_POINT
-    anywhere = attribute.indexed and attribute.source == "column" and not prefix
+    anywhere = attribute.indexed and attribute.source in {"column", "fact"} and not prefix
     yield (
         Operator.LIKE_ANYWHERE if anywhere else Operator.LIKE,
         _pattern(pattern, is_sqlite=is_sqlite),
@@ -172,6 +173,8 @@ def condition(attribute: Attribute, level: Level, comparison: Comparison, name: 
     """Return the condition on rows of a level; `name` is the parameter that will hold the value."""
     if attribute.source == "modalities":
         return _modalities_condition(level, comparison, name)
+    if attribute.source == "fact":
+        return _fact_condition(attribute, comparison, name)
     table = TABLES[attribute.level]
     column = table.c[attribute.column]
     if isinstance(comparison, NameTerms):
@@ -188,6 +191,16 @@ def _modalities_condition(level: Level, comparison: Comparison, name: str) -> Co
     if comparison is Operator.EMPTY:
         return study_id.not_in(select(series.c.study_id).where(series.c.modality != ""))
     return study_id.in_(select(series.c.study_id).where(compare(series.c.modality, comparison, name)))
+
+
+def _fact_condition(attribute: Attribute, comparison: Comparison, name: str) -> ColumnElement[bool]:
+    assert isinstance(comparison, Operator)
+    number = int(attribute.tag, 16)
+    if comparison is Operator.EMPTY:
+        own = exists().where(fact.c.instance_id == instance.c.id, fact.c.attribute == number)
+        return ~own
+    found = select(fact.c.instance_id).where(fact.c.attribute == number)
+    return instance.c.id.in_(found.where(compare(fact.c.value, comparison, name)))
 
 
 def compare(column: ColumnElement[Any], operator: Operator, name: str) -> ColumnElement[bool]:

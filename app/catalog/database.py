@@ -16,7 +16,7 @@ from app.catalog.models import holding
 from app.errors import CatalogUnavailable, SettingsError
 
 # The revision of migrations/ that this code works on; tests/test_migrations.py compares the two.
-SCHEMA_REVISION = "0004"
+SCHEMA_REVISION = "0005"
 
 BUSY_TIMEOUT_MS = 5000
 TURN_POLL_S = 0.0005

@@ -12,6 +12,7 @@ from app.catalog.attributes import ATTRIBUTES, TAGS
 from app.catalog.documents import Attributes
 from app.dicom.matching import Level, time_bounds
 from app.dicom.person_names import first_group, fold_name
+from app.dicom.private_block import Facts, facts_of
 from app.dicom.scan import Scanned, scan
 from app.errors import Unreadable
 
@@ -27,6 +28,7 @@ class Entry:
     series: dict[str, Any]
     series_attributes: bytes
     instance: dict[str, Any]
+    facts: Facts
     document: bytes
     size: int
     mtime_ns: int
@@ -100,6 +102,7 @@ def entry(scanned: Scanned, size: int, mtime_ns: int, sha256: bytes) -> Entry:
         series=_columns(Level.SERIES, attributes),
         series_attributes=_of_level(Level.SERIES, attributes),
         instance=instance,
+        facts=facts_of(attributes),
         document=documents.pack(scanned.document),
         size=size,
         mtime_ns=mtime_ns,

@@ -39,7 +39,7 @@ def _attribute_columns(level: Level) -> list[Column[int] | Column[str]]:
         if a.is_integer
         else Column(a.column, DicomText, nullable=a.vr != "UI")
         for a in ATTRIBUTES
-        if a.level == level and a.source != "modalities"
+        if a.level == level and a.source in {"column", "count"}
     ]
 
 
@@ -93,7 +93,8 @@ series = Table(
 
 # `frames` and `bulk` hold offsets and lengths in the file (dicom/frames.py); `prefix` is what must be sent
 # before the file, from `offset` on, to make it a Part 10 file; `data_set` is where its data set begins, null
-# for an instance that was registered before this was noted.
+# for an instance that was registered before this was noted. `terms_id`: on which terms it is published; where
+# `is_bound`, its pixels are served on complete terms alone.
 instance = Table(
     "instance",
     metadata,
@@ -104,6 +105,8 @@ instance = Table(
     Column("prefix", LargeBinary),
     Column("offset", Integer, nullable=False),
     Column("data_set", Integer),
+    Column("terms_id", Id),
+    Column("is_bound", Integer, nullable=False, server_default="0"),
     Column("frames", LargeBinary, nullable=False),
     Column("bulk", LargeBinary, nullable=False),
     UniqueConstraint("sop_instance_uid"),
@@ -195,7 +198,12 @@ token = Table(
 )
 
 for _attribute in ATTRIBUTES:
-    # The UIDs and Modality have theirs above.
-    if _attribute.indexed and _attribute.vr != "UI" and _attribute.column != "modality":
+    # The UIDs and Modality have theirs above, and facts their own table.
+    if (
+        _attribute.indexed
+        and _attribute.source != "fact"
+        and _attribute.vr != "UI"
+        and _attribute.column != "modality"
+    ):
         _table = {Level.STUDY: study, Level.SERIES: series, Level.INSTANCE: instance}[_attribute.level]
         Index(None, _table.c[_attribute.column], _table.c.id)

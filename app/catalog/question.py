@@ -26,7 +26,8 @@ Key = tuple[str, Match]
 _AT_ONCE = frozenset(
     a.tag
     for a in ATTRIBUTES
-    if a.indexed and (a.vr == "UI" or a.column in {"patient_id", "patient_name", "accession_number"})
+    if a.indexed
+    and (a.vr == "UI" or a.source == "fact" or a.column in {"patient_id", "patient_name", "accession_number"})
 )
 
 
@@ -140,4 +141,4 @@ def _require_sortable(query: Query) -> None:
 
 def is_sortable(attribute: Attribute) -> bool:
     """Tell whether results can be put in the order of an attribute: it has one value, and a column."""
-    return attribute.source != "modalities" and not attribute.is_in_sequence
+    return attribute.source in {"column", "count"} and not attribute.is_in_sequence

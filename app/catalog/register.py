@@ -10,9 +10,11 @@ from sqlalchemy import Connection, Select, delete, func, select
 from app.catalog.changes import Action, Subject, record
 from app.catalog.counts import chunks, count_held, drop_empty, refresh
 from app.catalog.entry import Entry
+from app.catalog.facts import add_facts
 from app.catalog.models import document, file, instance, series, study
 from app.catalog.parents import next_id, parents_of
 from app.catalog.prepared import as_list, insert_rows, listed, prepared
+from app.catalog.remembered import hidden_instances, welcome_back
 from app.catalog.tombstones import withdrawn_reasons
 
 
@@ -23,6 +25,7 @@ class Outcome(StrEnum):
     IDENTICAL = "identical"  # these very bytes are catalogued already
     CONFLICT = "conflict"  # the SOP Instance UID belongs to other bytes; the first are kept
     WITHDRAWN = "withdrawn"  # the instance was withdrawn, and nobody restored it
+    NOT_PUBLIC = "not public"  # it is an image that nobody is to be shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +45,15 @@ def register(
     """
     uids = [entry.sop_instance_uid for entry, _ in entries]
     known, withdrawn = _digests(connection, uids), withdrawn_reasons(connection, uids)
+    hidden = hidden_instances(connection, ((entry, location.name) for entry, location in entries))
     outcomes: list[Outcome] = []
     fresh: list[tuple[Entry, Location]] = []
     for entry, location in entries:
         if entry.sop_instance_uid in withdrawn:
             outcomes.append(Outcome.WITHDRAWN)
+            continue
+        if entry.sop_instance_uid in hidden:
+            outcomes.append(Outcome.NOT_PUBLIC)
             continue
         digest = known.setdefault(entry.sop_instance_uid, entry.sha256)
         if digest is entry.sha256:  # set just now: nobody had this UID
@@ -57,6 +64,7 @@ def register(
     if fresh:
         _insert(connection, fresh)
         record(connection, [_created(entry, updated) for entry, _ in fresh])
+        welcome_back(connection, [entry.sop_instance_uid for entry, _ in fresh])
     return outcomes
 
 
@@ -141,5 +149,7 @@ def _insert(connection: Connection, fresh: Sequence[tuple[Entry, Location]]) -> 
     insert_rows(connection, file, files)
     insert_rows(connection, instance, instances)
     insert_rows(connection, document, documents)
+    stated = [(instance_id + number, entry.facts) for number, (entry, _) in enumerate(fresh) if entry.facts]
+    add_facts(connection, stated)
     size = sum(entry.size for entry, _ in fresh)
     count_held(connection, parents.new_studies, parents.new_series, len(fresh), size)

@@ -1,13 +1,15 @@
 """The statements of searches, each built once for its shape and prepared."""
 
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, bindparam, func, select
+from sqlalchemy import ColumnElement, FromClause, Select, bindparam, func, literal_column, select
 
 from app.catalog.answering import Plan
 from app.catalog.attributes import BY_TAG, Attribute
 from app.catalog.conditions import TABLES, Comparison, Operator, compare, condition, moment
+from app.catalog.corpus_models import fact
 from app.catalog.models import document, holding, instance, series, study
 from app.catalog.prepared import prepared
 from app.catalog.question import Shape
@@ -114,14 +116,34 @@ def _narrow(
     if any(a.source == "modalities" for a in attributes) and level == Level.INSTANCE:
         needed.add(Level.SERIES)
     statement = select(*columns).select_from(TABLES[level])
+    facts = _joined_facts(shape, attributes)
     if level == Level.INSTANCE and needed & {Level.SERIES, Level.STUDY}:
         statement = statement.join(series, instance.c.series_id == series.c.id)
     if level > Level.STUDY and Level.STUDY in needed:
         statement = statement.join(study, series.c.study_id == study.c.id)
     alone = counts and len(shape) == 1
+    for number, rows in facts.items():
+        statement = statement.join(rows, rows.c.instance_id == instance.c.id).where(
+            rows.c.attribute == literal_column(str(int(attributes[number].tag, 16))),
+            compare(rows.c.value, Operator.EQUAL, f"p{number}"),
+        )
     for number, ((tag, comparison), attribute) in enumerate(zip(shape, attributes, strict=True)):
+        if number in facts:
+            continue
         statement = statement.where(_condition(tag, attribute, level, comparison, f"p{number}", alone=alone))
     return statement
+
+
+def _joined_facts(shape: Shape, attributes: Sequence[Attribute]) -> dict[int, FromClause]:
+    """Return the rows of facts that are compared with one value, of which an instance has at most one.
+
+    They lead to the instances in their order, so that a page is read without the rest.
+    """
+    return {
+        number: fact.alias(f"fact_{number}")
+        for number, ((_, comparison), attribute) in enumerate(zip(shape, attributes, strict=True))
+        if attribute.source == "fact" and comparison is Operator.EQUAL
+    }
 
 
 def _condition(

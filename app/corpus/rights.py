@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from app.catalog.documents import Attributes, parse
-from app.corpus.isic.private import ATTRIBUTION, CREATOR, GROUP, LICENCE_ID, LICENCE_URL
 from app.corpus.licences import LICENCES
+from app.dicom.private_block import ATTRIBUTION, CREATOR, GROUP, LICENCE_ID, LICENCE_URL
 
 _TITLES = {licence.id: f"{licence.id}: Creative Commons {licence.title}" for licence in LICENCES}
 

@@ -15,6 +15,7 @@ from app.dicom.json_model import (
     Attribute,
     Convert,
 )
+from app.dicom.private_block import CREATOR, ELEMENT_BY_TAG
 
 _INLINE_BINARY = 256
 _INLINE_TEXT = 16 * 1024
@@ -50,6 +51,9 @@ def dictionary_vr(tag: str) -> str:
 
 def private_vr(tag: str, creator: str) -> str:
     """VR of a private attribute as far as it is known."""
+    if creator == CREATOR:
+        own = ELEMENT_BY_TAG.get(f"{tag[:4]}10{tag[6:]}")
+        return own.vr if own else "UN"
     from pydicom.datadict import private_dictionary_VR  # noqa: PLC0415 few files need it: tools/dictionary.py
 
     try:

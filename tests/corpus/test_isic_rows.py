@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.corpus.isic.fields import FIELD_BY_COLUMN, FIELDS
-from app.corpus.isic.private import PRIVATE_ELEMENTS
 from app.corpus.isic.rows import BadRow, Row, count_rows, read_rows
+from app.dicom.private_block import PRIVATE_ELEMENTS
 from app.errors import NotImportable
 
 DATA = Path(__file__).parents[1] / "data" / "isic"

@@ -7,13 +7,13 @@ from pathlib import Path
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 
-from app.corpus.isic import private
 from app.corpus.isic.fields import FIELDS, Field
 from app.corpus.isic.mapping import MappingOptions, map_to_dicom
 from app.corpus.isic.picture import Picture, prepare_picture
 from app.corpus.isic.rows import Row
 from app.corpus.isic.subject import SopClassChoice
 from app.corpus.licences import LICENCES
+from app.dicom import private_block as private
 from tools.docs.tables import code, table
 
 SAMPLE = Path(__file__).parents[2] / "corpus" / "isic-sample" / "images" / "ISIC_0000000.jpg"
@@ -139,10 +139,17 @@ def _label(element: DataElement) -> str:
 def private_table() -> str:
     """Return one row for each private element."""
     return table(
-        ("element", "VR", "meaning"),
+        ("element", "keyword", "VR", "VM", "meaning", "has an index"),
         (
-            (_element(element), vr, meaning)
-            for element, (vr, meaning) in sorted(private.PRIVATE_ELEMENTS.items())
+            (
+                _element(number),
+                code(element.keyword),
+                element.vr,
+                element.vm,
+                element.meaning,
+                "yes" if element.indexed else "",
+            )
+            for number, element in sorted(private.PRIVATE_ELEMENTS.items())
         ),
     )
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 
-from app.corpus.isic import private
+from app.dicom import private_block as private
 from app.errors import NotImportable
 
 # How the challenges' CSVs and common tools write "not known"; the archive itself leaves the cell blank.
@@ -142,25 +142,42 @@ FIELDS = (
     Field("attribution", ("attribution",), _text, element=private.ATTRIBUTION),
     Field("copyright_license", ("copyright_license", "license"), element=private.LICENCE_ID),
     Field("public", ("public",), _boolean),
-    Field("patient_id", ("patient_id",), _identifier),
-    Field("lesion_id", ("lesion_id",), _identifier),
-    Field("rcm_case_id", ("rcm_case_id",), _identifier),
-    Field("sex", ("sex",), str.lower, frozenset(SEXES)),
-    Field("age_approx", ("age_approx", "age"), _age),
-    Field("acquisition_day", ("acquisition_day",), _integer),
+    Field("patient_id", ("patient_id",), _identifier, element=private.PATIENT_ID),
+    Field("lesion_id", ("lesion_id",), _identifier, element=private.LESION_ID),
+    Field("rcm_case_id", ("rcm_case_id",), _identifier, element=private.RCM_CASE_ID),
+    Field("sex", ("sex",), str.lower, frozenset(SEXES), element=private.SEX),
+    Field("age_approx", ("age_approx", "age"), _age, element=private.AGE_APPROX),
+    Field("acquisition_day", ("acquisition_day",), _integer, element=private.ACQUISITION_DAY),
     Field("image_type", ("image_type",), choices=IMAGE_TYPES, element=private.IMAGE_TYPE),
-    Field("dermoscopic_type", ("dermoscopic_type",), choices=frozenset(CONTACTS)),
-    Field("image_manipulation", ("image_manipulation",)),
+    Field(
+        "dermoscopic_type",
+        ("dermoscopic_type",),
+        choices=frozenset(CONTACTS),
+        element=private.DERMOSCOPIC_TYPE,
+    ),
+    Field("image_manipulation", ("image_manipulation",), _short_label, element=private.IMAGE_MANIPULATION),
     Field("tbp_tile_type", ("tbp_tile_type",), _short_label, element=private.TBP_TILE_TYPE),
-    Field("fitzpatrick_skin_type", ("fitzpatrick_skin_type", "fitzpatrick"), choices=frozenset(FITZPATRICK)),
-    Field("personal_hx_mm", ("personal_hx_mm",), _boolean),
-    Field("family_hx_mm", ("family_hx_mm",), _boolean),
+    Field(
+        "fitzpatrick_skin_type",
+        ("fitzpatrick_skin_type", "fitzpatrick"),
+        choices=frozenset(FITZPATRICK),
+        element=private.FITZPATRICK_SKIN_TYPE,
+    ),
+    Field("personal_hx_mm", ("personal_hx_mm",), _boolean, element=private.PERSONAL_HISTORY),
+    Field("family_hx_mm", ("family_hx_mm",), _boolean, element=private.FAMILY_HISTORY),
     *(Field(name, (name,)) for name in SITE_LEVELS),
-    Field("anatom_site_general", ("anatom_site_general", "anatom_site_general_challenge")),
-    Field("anatom_site_special", ("anatom_site_special",)),
+    Field(
+        "anatom_site_general",
+        ("anatom_site_general", "anatom_site_general_challenge"),
+        _short_label,
+        element=private.ANATOMIC_SITE_GENERAL,
+    ),
+    Field(
+        "anatom_site_special", ("anatom_site_special",), _short_label, element=private.ANATOMIC_SITE_SPECIAL
+    ),
     *(Field(name, (name, name.replace("diagnosis", "iddx"))) for name in DIAGNOSIS_LEVELS),
     Field("diagnosis", ("diagnosis",), element=private.DIAGNOSIS_AS_PUBLISHED),
-    Field("benign_malignant", ("benign_malignant",)),
+    Field("benign_malignant", ("benign_malignant",), _short_label, element=private.BENIGN_MALIGNANT),
     Field(
         "diagnosis_confirm_type",
         ("diagnosis_confirm_type", "diagnosis_confirm"),

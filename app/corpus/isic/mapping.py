@@ -3,24 +3,24 @@
 Nothing here reads a clock, a setting or a random number: the same input gives the same data set.
 """
 
-import json
 from dataclasses import dataclass
 
 from pydicom.dataset import Dataset
 from pydicom.uid import DermoscopicPhotographyImageStorage
 
-from app.corpus.isic import image, private, subject
+from app.corpus.isic import image, subject
+from app.corpus.isic.block import Contents, block_contents
 from app.corpus.isic.codes import code_item
-from app.corpus.isic.fields import FIELDS
 from app.corpus.isic.picture import Picture
 from app.corpus.isic.rows import Row
 from app.corpus.isic.subject import SopClassChoice
-from app.corpus.isic.vocabulary import Code, Diagnosis, Site, find_diagnosis, find_site
+from app.corpus.isic.vocabulary import Code, find_diagnosis, find_site
 from app.corpus.licences import Licence, effective_licence
+from app.dicom import private_block as private
 from app.errors import NotImportable
 
 # Of the mapping, not of the program: a release that maps the same way must write the same bytes.
-MAPPING_VERSION = "ISIC mapping 1"
+MAPPING_VERSION = "ISIC mapping 2"
 _MODIFYING_EQUIPMENT = Code("DCM", "109103", "Modifying Equipment")
 
 
@@ -75,7 +75,16 @@ def map_to_dicom(row: Row, picture: Picture, options: MappingOptions) -> Dataset
         image.add_dermoscopic(dataset, site)
     dataset.ImageComments = _citation(values["isic_id"], terms)
     dataset.ContributingEquipmentSequence = [_converter()]
-    _add_private_block(dataset, row, terms, site, find_diagnosis(values), options.collection)
+    contents = block_contents(
+        values,
+        row.published,
+        site,
+        find_diagnosis(values),
+        licence=terms.licence,
+        attribution=terms.attribution,
+        collection=options.collection,
+    )
+    _add_private_block(dataset, contents)
     return dataset
 
 
@@ -97,29 +106,9 @@ def _converter() -> Dataset:
     return item
 
 
-def _add_private_block(
-    dataset: Dataset,
-    row: Row,
-    terms: Terms,
-    site: Site,
-    diagnosis: Diagnosis | None,
-    collection: str | None,
-) -> None:
-    contents: dict[int, str | None] = {
-        field.element: row.values.get(field.name) for field in FIELDS if field.element is not None
-    }
-    contents |= {
-        private.LICENCE_ID: terms.licence.id,
-        private.LICENCE_URL: terms.licence.url,
-        private.ATTRIBUTION: terms.attribution,
-        private.COLLECTION: collection,
-        private.DIAGNOSIS: diagnosis.path if diagnosis else None,
-        private.DIAGNOSIS_CODE: diagnosis.code if diagnosis else None,
-        private.ANATOMIC_SITE: site.path,
-        # In UT a backslash is a character like any other (PS3.5 6.2).
-        private.METADATA_AS_PUBLISHED: json.dumps(row.published, ensure_ascii=False, separators=(",", ":")),
-    }
+def _add_private_block(dataset: Dataset, contents: Contents) -> None:
     block = dataset.private_block(private.GROUP, private.CREATOR, create=True)
-    for element, value in sorted(contents.items()):
-        if value:
-            block.add_new(element, private.PRIVATE_ELEMENTS[element].vr, value)
+    for element, values in contents.items():
+        block.add_new(
+            element, private.PRIVATE_ELEMENTS[element].vr, values[0] if len(values) == 1 else [*values]
+        )

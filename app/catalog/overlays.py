@@ -1,0 +1,154 @@
+"""What is shown of an instance beside what its file says: attributes that every door finds in its document.
+
+The document in the catalogue is the file's with these in it, so that no reader needs to know; what the file
+said there is kept, and comes back when the overlay goes. The file itself is never changed.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Row, bindparam, delete, select, update
+
+from app.catalog.changes import Action, Subject, record
+from app.catalog.corpus_models import overlay
+from app.catalog.counts import chunks, count_held
+from app.catalog.documents import Attributes, dump, pack, parse, unpack
+from app.catalog.facts import replace_facts
+from app.catalog.models import document, file, instance, series, study
+from app.catalog.prepared import Written, insert_rows, run_many
+from app.dicom.private_block import CREATOR, CREATOR_TAG, GROUP, Facts, block_of, facts_of
+
+_BLOCK = f"{GROUP:04X}10"
+
+
+def show(connection: Connection, overlays: Mapping[str, Attributes]) -> set[str]:
+    """Show these attributes of instances, by SOP Instance UID, within the caller's transaction.
+
+    Elements of our private block are named in block 10, wherever the file has it; whatever the file says in
+    that block is hidden. An empty overlay takes back what was shown. Returns the UIDs that are held.
+    """
+    held: set[str] = set()
+    for uids in chunks(list(overlays)):
+        rows = _rows(connection, uids)
+        held.update(row.sop_instance_uid for row in rows)
+        _write(connection, rows, overlays)
+    if held:
+        count_held(connection, 0, 0, 0, 0)  # what is remembered of searches is stale
+    return held
+
+
+def remember(connection: Connection, overlays: Mapping[str, Attributes]) -> None:
+    """Keep overlays of instances that are not held, for when they come."""
+    for uids in chunks(list(overlays)):
+        connection.execute(delete(overlay).where(overlay.c.sop_instance_uid.in_(uids)))
+        rows = [
+            {"sop_instance_uid": uid, "shown": pack(dump(overlays[uid])), "replaced": None}
+            for uid in uids
+            if overlays[uid]
+        ]
+        insert_rows(connection, overlay, rows)
+
+
+def overlays_of(connection: Connection, sop_instance_uids: Sequence[str]) -> dict[str, Attributes]:
+    """Return what is shown of those of these instances that have an overlay."""
+    found: dict[str, Attributes] = {}
+    for uids in chunks(list(sop_instance_uids)):
+        rows = connection.execute(
+            select(overlay.c.sop_instance_uid, overlay.c.shown).where(overlay.c.sop_instance_uid.in_(uids))
+        )
+        found |= {row.sop_instance_uid: parse(unpack(row.shown)) for row in rows}
+    return found
+
+
+def _rows(connection: Connection, uids: Sequence[str]) -> Sequence[Row[Any]]:
+    return connection.execute(
+        select(
+            instance.c.id,
+            study.c.study_instance_uid,
+            series.c.series_instance_uid,
+            instance.c.sop_instance_uid,
+            file.c.sha256,
+            document.c.packed,
+            overlay.c.shown,
+            overlay.c.replaced,
+        )
+        .select_from(instance)
+        .join(series, instance.c.series_id == series.c.id)
+        .join(study, series.c.study_id == study.c.id)
+        .join(file, instance.c.file_id == file.c.id)
+        .join(document, document.c.instance_id == instance.c.id)
+        .outerjoin(overlay, overlay.c.sop_instance_uid == instance.c.sop_instance_uid)
+        .where(instance.c.sop_instance_uid.in_(uids))
+    ).all()
+
+
+def _write(connection: Connection, rows: Sequence[Row[Any]], overlays: Mapping[str, Attributes]) -> None:
+    documents: list[dict[str, Any]] = []
+    kept: list[dict[str, Any]] = []
+    found: list[tuple[int, Facts]] = []
+    subjects: list[tuple[Action, Subject]] = []
+    for row in rows:
+        wanted = overlays[row.sop_instance_uid]
+        attributes = _as_filed(row)
+        replaced = _merge(attributes, wanted)
+        documents.append({"row_id": row.id, "packed": pack(dump(attributes))})
+        if wanted:
+            shown = pack(dump(wanted))
+            kept.append(
+                {"sop_instance_uid": row.sop_instance_uid, "shown": shown, "replaced": pack(dump(replaced))}
+            )
+        found.append((row.id, facts_of(attributes)))
+        subjects.append((Action.UPDATED, Subject(*row[1:5])))
+    _update_documents(connection, documents)
+    for uids in chunks([row.sop_instance_uid for row in rows]):
+        connection.execute(delete(overlay).where(overlay.c.sop_instance_uid.in_(uids)))
+    insert_rows(connection, overlay, kept)
+    replace_facts(connection, found)
+    record(connection, subjects)
+
+
+def _update_documents(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    statement = (
+        update(document)
+        .where(document.c.instance_id == bindparam("row_id"))
+        .values(packed=bindparam("packed"))
+    )
+    if rows:
+        run_many(connection, Written(statement, connection.dialect), rows)
+
+
+def _as_filed(row: Row[Any]) -> Attributes:
+    """Return the document as the file alone says it."""
+    attributes = parse(unpack(row.packed))
+    if row.replaced is not None:
+        for tag in _placed(parse(unpack(row.shown)), block_of(attributes)):
+            attributes.pop(tag, None)
+        attributes |= parse(unpack(row.replaced))
+    return attributes
+
+
+def _merge(attributes: Attributes, wanted: Attributes) -> Attributes:
+    """Put an overlay into a document; return what stood there before."""
+    block = block_of(attributes)
+    placed = dict(_placed(wanted, block).items())
+    hidden = set(placed)
+    if CREATOR_TAG in wanted:
+        hidden.update(tag for tag in attributes if tag[:6] == f"{GROUP:04X}{block}")
+    replaced = {tag: attributes.pop(tag) for tag in hidden if tag in attributes}
+    attributes |= placed
+    return replaced
+
+
+def _placed(wanted: Attributes, block: str) -> Attributes:
+    """Return an overlay with the elements of our private block where a document has that."""
+    return dict(_named(wanted, block))
+
+
+def _named(wanted: Attributes, block: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    for tag, attribute in wanted.items():
+        if tag == CREATOR_TAG:
+            yield f"{GROUP:04X}00{block}", {"vr": "LO", "Value": [CREATOR]}
+        elif tag.startswith(_BLOCK):
+            yield f"{GROUP:04X}{block}{tag[6:]}", attribute
+        else:
+            yield tag, attribute
