@@ -5,11 +5,19 @@ from dataclasses import replace
 
 from app.archive.archive import Archive
 from app.catalog.documents import Attributes, parse
+from app.catalog.holdings import Reference
+from app.catalog.locating import located
 from app.catalog.question import is_answered_at_once
 from app.catalog.search import Page, search, search_within
 from app.dicom.matching import Level, Query, SingleValue
 
-__all__ = ["is_answered_at_once", "search_archive", "search_attributes", "search_patients"]
+__all__ = [
+    "is_answered_at_once",
+    "locate_instances",
+    "search_archive",
+    "search_attributes",
+    "search_patients",
+]
 
 Search = Callable[[Query], Iterator[Attributes]]
 
@@ -48,6 +56,13 @@ def search_attributes(archive: Archive, query: Query) -> Iterator[Attributes]:
         if not page.remaining:
             return
         query = replace(query, offset=query.offset + len(page.answers), limit=_NEXT_READS)
+
+
+def locate_instances(archive: Archive, query: Query) -> list[tuple[Reference, str, str]]:
+    """Return each instance that unique keys address, with its SOP class and transfer syntax."""
+    with archive.catalog.read() as connection:
+        found = located(connection, query, archive.settings.search_work_s)
+    return [(Reference(*row[:3]), row[3], row[4]) for row in found]
 
 
 def search_patients(find: Search, query: Query) -> Iterator[Attributes]:

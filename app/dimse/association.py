@@ -24,7 +24,7 @@ from app.dimse.status import PENDING, PENDING_UNSUPPORTED_KEYS, Status
 
 _IS_COMMAND, _IS_LAST = 1, 2
 _PDV_HEADER = struct.Struct(">IBB")
-_PDU_HEADER = struct.Struct(">BxI")
+_HEADERS = struct.Struct(">BxIIBB")  # of a P-DATA-TF and of its one fragment
 _PDV_OVERHEAD = _PDV_HEADER.size
 
 # What a response calls affected, a request for an action calls requested (PS3.7 10.1.4).
@@ -204,8 +204,13 @@ class Association:
             part = view[start : start + self._capacity]
             last = is_end and start + self._capacity >= len(view)
             pieces += (
-                _PDU_HEADER.pack(pdu.P_DATA_TF, len(part) + _PDV_OVERHEAD),
-                _PDV_HEADER.pack(len(part) + 2, context_id, control | (_IS_LAST if last else 0)),
+                _HEADERS.pack(
+                    pdu.P_DATA_TF,
+                    len(part) + _PDV_OVERHEAD,
+                    len(part) + 2,
+                    context_id,
+                    control | (_IS_LAST if last else 0),
+                ),
                 part,
             )
         return pieces

@@ -11,7 +11,7 @@ import ssl
 import struct
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from app.dimse.errors import Aborted, ProtocolError, Stopping, TimedOut
 
@@ -40,7 +40,10 @@ NOT_SPECIFIED, UNRECOGNIZED, UNEXPECTED, INVALID_PARAMETER = 0, 1, 2, 6
 
 _RECEIVE_BYTES = 256 * 1024
 _SEND_BYTES = 1024 * 1024
+_MOST_PIECES = 1000  # of one send: Linux takes 1,024
 _LOOK_AROUND_S = 0.5
+
+Data = bytes | bytearray | memoryview
 
 
 def check_header(header: bytes | bytearray | memoryview) -> tuple[int, int]:
@@ -90,6 +93,10 @@ class Wire:
         self._start = self._end = 0
         self.bytes_in = self.bytes_out = 0
         self._is_tcp = connection.family in {socket.AF_INET, socket.AF_INET6}
+        self._is_plain = not isinstance(connection, ssl.SSLSocket)
+        self._looking = select.poll()
+        self._looking.register(connection, select.POLLIN)
+        connection.settimeout(min(_LOOK_AROUND_S, idle_s, pdu_s))
         if self._is_tcp:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
@@ -113,23 +120,40 @@ class Wire:
             return True
         if getattr(self._socket, "pending", lambda: 0)():  # what TLS has decrypted already
             return True
-        return bool(select.select([self._socket], [], [], 0)[0])
+        return bool(self._looking.poll(0))
 
-    def write(self, *pieces: bytes | bytearray | memoryview) -> None:
+    def write(self, *pieces: Data) -> None:
         """Send the pieces as one; raises Aborted or TimedOut."""
-        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        rest = memoryview(data)
+        size = sum(map(len, pieces))
+        if size <= _SEND_BYTES and self._is_plain and len(pieces) <= _MOST_PIECES:
+            self.pay(size)
+            self._send(pieces, size)
+            return
+        rest = memoryview(pieces[0] if len(pieces) == 1 else b"".join(pieces))
         while rest:
             piece, rest = rest[:_SEND_BYTES], rest[_SEND_BYTES:]
             self.pay(len(piece))
+            self._send((piece,), len(piece))
+
+    def _send(self, pieces: Sequence[Data], size: int) -> None:
+        """Send pieces as they are, as a rule in one call; what is left of them is put together."""
+        ends = time.monotonic() + self._pdu_s
+        left = size
+        while left:
+            sent = 0
             try:
-                self._socket.settimeout(self._pdu_s)
-                self._socket.sendall(piece)
+                sent = self._socket.sendmsg(pieces) if self._is_plain else self._socket.send(pieces[0])
             except TimeoutError:
-                raise TimedOut(f"the peer took nothing for {self._pdu_s:g} s") from None
+                pass  # to look at the clock
             except OSError as error:
                 raise Aborted(f"the connection broke: {error.strerror or error}") from None
-            self.bytes_out += len(piece)
+            left -= sent
+            if left and time.monotonic() >= ends:
+                raise TimedOut(f"the peer took too little within {self._pdu_s:g} s")
+            if left and sent:
+                whole = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+                pieces = (memoryview(whole)[sent:],)
+        self.bytes_out += size
 
     def certificate_sha256(self) -> str | None:
         """Return the fingerprint of the certificate that the peer has shown, if it had to."""
@@ -161,13 +185,11 @@ class Wire:
             self._start, self._end = 0, len(rest)
         ends = time.monotonic() + seconds
         while self._end - self._start < needed:
-            left = ends - time.monotonic()
-            if left <= 0:
+            if time.monotonic() >= ends:
                 raise TimedOut(f"{what} within {seconds:g} s")
             if self._start == self._end and self.stopping.is_set():
                 raise Stopping("the listener stops")
             try:
-                self._socket.settimeout(min(left, _LOOK_AROUND_S))
                 count = self._socket.recv_into(self._view[self._end :])
                 if self._is_tcp:
                     self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)

@@ -3,12 +3,13 @@
 from app.dimse.association import Message
 from app.dimse.cancelling import Cancellation
 from app.dimse.commands import Command, Element, text_of
-from app.dimse.errors import AssociationEnded, Cancelled
+from app.dimse.errors import Cancelled
 from app.dimse.find import require_keys
 from app.dimse.identifiers import Identifier, read_identifier
 from app.dimse.negotiation import Extended
 from app.dimse.peers import Peer
 from app.dimse.requestor import Unreachable, request_association, storage_proposals
+from app.dimse.sending import Destination
 from app.dimse.session import Session
 from app.dimse.sop_classes import QUERY_RETRIEVE
 from app.dimse.sources import Selected
@@ -17,13 +18,12 @@ from app.dimse.status import (
     DESTINATION_UNKNOWN,
     NOT_AUTHORIZED,
     OUT_OF_RESOURCES,
-    PROCESSING_FAILURE,
     RETRIEVE,
     UNABLE_TO_PROCESS,
     Status,
     status_of,
 )
-from app.dimse.suboperations import Progress, finish, select, send_selected, store_remotely
+from app.dimse.suboperations import Progress, finish, select, send_selected
 from app.dimse.toll import comment_on
 from app.errors import ArchiveError
 
@@ -34,18 +34,8 @@ def get(session: Session, message: Message) -> None:
     selection = _selection(session, message, "get", is_cancelled)
     if selection is None:
         return
-
-    def deliver(selected: Selected, number: int) -> Status:
-        return store_remotely(
-            session.title.source,
-            session.association,
-            selected,
-            number,
-            is_cancelled,
-            response_to=is_cancelled.take,
-        )
-
-    send_selected(session, message, selection, deliver, is_cancelled, together=True)
+    destination = Destination(session.association, is_callers=True, response_to=is_cancelled.take)
+    send_selected(session, message, selection, destination, is_cancelled)
 
 
 def move(session: Session, message: Message) -> None:
@@ -84,20 +74,8 @@ def _move_to(
         Element.MOVE_ORIGINATOR_MESSAGE_ID: message.message_id,
     }
     with request_association(peer, session.title.ae_title, proposals, pay=session.toll.pay) as remote:
-        gone: list[AssociationEnded] = []
-
-        def deliver(selected: Selected, number: int) -> Status:
-            if gone:  # the one that was under way has failed, and so does each that follows
-                return PROCESSING_FAILURE
-            try:
-                return store_remotely(
-                    session.title.source, remote, selected, number, is_cancelled, more=originator
-                )
-            except AssociationEnded as error:
-                gone.append(error)
-                return PROCESSING_FAILURE
-
-        send_selected(session, message, selection, deliver, is_cancelled)
+        destination = Destination(remote, is_callers=False, more=originator)
+        send_selected(session, message, selection, destination, is_cancelled)
 
 
 def _selection(

@@ -1,6 +1,8 @@
 """What the services of one association share: who calls, what it may, and what has happened so far."""
 
+import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -33,3 +35,4 @@ class Session:
     commitments: Commitments
     reports: dict[int, Undelivered] = field(default_factory=dict)  # by Message ID, until they are answered
     counts: Counter[str] = field(default_factory=Counter)  # for the log: services and outcomes
+    clock: Callable[[], float] = time.monotonic

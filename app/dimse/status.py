@@ -50,6 +50,7 @@ UNRECOGNIZED_OPERATION = Status(0x0211, "Unrecognized operation")
 MISTYPED_ARGUMENT = Status(0x0212, "Mistyped argument")
 RESOURCE_LIMITATION = Status(0x0213, "Resource limitation")
 
+_GOES_ON = "the first sub-operation ended, or another after a while; others remain"
 _SUCCESSFUL = "every sub-operation succeeded, or there was none to do"
 _SOME_FAILED = "some sub-operations failed, others did not; Failed SOP Instance UID List names them"
 _OVER_BUDGET = "the budget is used up: the comment says when to ask again"
@@ -92,7 +93,7 @@ STATUSES: dict[str, tuple[tuple[Status, str], ...]] = {
         (NOT_AUTHORIZED, _MAY_NOT),
     ),
     "C-GET": (
-        (PENDING, "one sub-operation ended, others remain"),
+        (PENDING, _GOES_ON),
         (SUCCESS, _SUCCESSFUL),
         (WARNING_SUBOPERATIONS, _SOME_FAILED),
         (CANCEL, _CANCELLED),
@@ -105,7 +106,7 @@ STATUSES: dict[str, tuple[tuple[Status, str], ...]] = {
         (NOT_AUTHORIZED, _MAY_NOT),
     ),
     "C-MOVE": (
-        (PENDING, "one sub-operation ended, others remain"),
+        (PENDING, _GOES_ON),
         (SUCCESS, _SUCCESSFUL),
         (WARNING_SUBOPERATIONS, _SOME_FAILED),
         (CANCEL, _CANCELLED),

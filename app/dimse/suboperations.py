@@ -1,45 +1,38 @@
-"""C-STORE sub-operations of C-GET and C-MOVE (PS3.4 C.4.2, C.4.3): what is sent, and what becomes of it."""
+"""Sub-operations of C-GET and C-MOVE (PS3.4 C.4.2, C.4.3): which there are, and what becomes of them."""
 
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 
-from app.catalog.documents import Attributes
-from app.catalog.holdings import Reference
 from app.dicom.matching import Level, Query, parse_match
 from app.dicom.uids import IMPLICIT_VR_LITTLE_ENDIAN
-from app.dimse.association import Association, Message
-from app.dimse.commands import RESPONSE, Command, Element, Kind, Value, number_of
-from app.dimse.errors import Cancelled, ProtocolError
-from app.dimse.identifiers import (
-    FAILED_SOP_INSTANCE_UIDS,
-    SERIES_INSTANCE_UID,
-    SOP_INSTANCE_UID,
-    STUDY_INSTANCE_UID,
-    UNIQUE_KEYS,
-    Identifier,
-    write,
-)
-from app.dimse.pdu import UNEXPECTED
+from app.dimse.association import Message
+from app.dimse.commands import Element, Value
+from app.dimse.identifiers import FAILED_SOP_INSTANCE_UIDS, UNIQUE_KEYS, Identifier, write
+from app.dimse.sending import Destination, send_each
 from app.dimse.session import Session
-from app.dimse.sources import IsCancelled, Selected, Source
+from app.dimse.sources import (
+    AVAILABLE_TRANSFER_SYNTAX_UID,
+    SOP_CLASS_UID,
+    IsCancelled,
+    Selected,
+    Source,
+)
 from app.dimse.status import (
     CANCEL,
     OUT_OF_RESOURCES_SUBOPERATIONS,
     PENDING,
-    PROCESSING_FAILURE,
-    SOP_CLASS_NOT_SUPPORTED,
     SUCCESS,
     WARNING_SUBOPERATIONS,
     Status,
 )
-from app.errors import ArchiveError, InvalidQuery
-from app.storage.interface import StoredFile
+from app.errors import InvalidQuery
 
-SOP_CLASS_UID = "00080016"
-AVAILABLE_TRANSFER_SYNTAX_UID = "00083002"
-_PIECE_BYTES = 1024 * 1024
+# Pending responses are optional (PS3.4 C.4.2.3.1, C.4.3.3.1): often enough for somebody who watches. One for
+# each sub-operation costs as much as a small instance does, on both sides.
+PENDING_EVERY_S = 0.02
 _WARNINGS = range(0xB000, 0xC000)
-_MESSAGE_IDS = 0xFFFF
 
 
 @dataclass
@@ -92,51 +85,27 @@ def select(source: Source, identifier: Identifier, is_cancelled: IsCancelled) ->
         if (values := identifier.unique_values(level))
     )
     include = frozenset({SOP_CLASS_UID, AVAILABLE_TRANSFER_SYNTAX_UID})
-    query = Query(Level.INSTANCE, matches, include)
-    return [_selected(found) for found in source.search(query, is_cancelled)]
-
-
-def _selected(found: Attributes) -> Selected:
-    study, series, instance, sop_class, syntax = (
-        str(next(iter(found.get(tag, {}).get("Value", ())), None) or "")
-        for tag in (
-            STUDY_INSTANCE_UID,
-            SERIES_INSTANCE_UID,
-            SOP_INSTANCE_UID,
-            SOP_CLASS_UID,
-            AVAILABLE_TRANSFER_SYNTAX_UID,
-        )
-    )
-    return Selected(Reference(study, series, instance), sop_class, syntax)
+    return source.select(Query(Level.INSTANCE, matches, include), is_cancelled)
 
 
 def send_selected(
     session: Session,
     message: Message,
     selection: Sequence[Selected],
-    deliver: Callable[[Selected, int], Status],
+    destination: Destination,
     is_cancelled: IsCancelled,
-    *,
-    together: bool = False,
 ) -> None:
-    """Send each instance and tell the caller after each; answer the request when all are through.
-
-    `together`: instances go out on the same association, so that one and what is told before it are one send.
-    """
-    progress = Progress(len(selection))
-    for number, selected in enumerate(selection):
-        if is_cancelled():
-            break
-        try:
-            status = deliver(selected, number % _MESSAGE_IDS + 1)
-        except Cancelled:
-            break
-        progress.note(selected, status)
-        session.counts["sent" if status == SUCCESS else "not sent"] += 1
-        if progress.remaining:
-            session.association.respond(
-                message, PENDING, more=progress.counts(with_remaining=True), later=together
-            )
+    """Send each instance, tell the caller now and then, and answer the request when all are through."""
+    progress, told_at = Progress(len(selection)), -math.inf
+    with closing(send_each(session.title.source, destination, selection, is_cancelled)) as outcomes:
+        for selected, outcome in zip(selection, outcomes, strict=False):
+            progress.note(selected, outcome)
+            session.counts["sent" if outcome == SUCCESS else "not sent"] += 1
+            if progress.remaining and session.clock() - told_at >= PENDING_EVERY_S:
+                told_at = session.clock()
+                # Where instances go out on the same association, this waits for the next and goes with it.
+                more = progress.counts(with_remaining=True)
+                session.association.respond(message, PENDING, more=more, later=destination.is_callers)
     finish(session, message, progress)
 
 
@@ -154,61 +123,3 @@ def finish(session: Session, message: Message, progress: Progress, comment: str 
         more=progress.counts(with_remaining=not is_whole),
         identifier=identifier,
     )
-
-
-def store_remotely(
-    source: Source,
-    association: Association,
-    selected: Selected,
-    message_id: int,
-    is_cancelled: IsCancelled,
-    *,
-    more: Command | None = None,
-    response_to: Callable[[Message], bool] = lambda _: False,
-) -> Status:
-    """Send one instance on an association where we are SCU; return the status that the peer answers.
-
-    `response_to` is shown what comes in between, and says whether it was expected.
-    """
-    contexts = {
-        context.transfer_syntax: context
-        for context in association.agreement.contexts.values()
-        if context.we_ask and context.abstract_syntax == selected.sop_class_uid
-    }
-    if not contexts:
-        return SOP_CLASS_NOT_SUPPORTED
-    try:
-        file, start, syntax = source.open(selected, contexts, is_cancelled)
-    except ArchiveError:
-        return PROCESSING_FAILURE
-    with file:
-        command = {**_request(selected, message_id), **(more or {})}
-        association.send(contexts[syntax].context_id, command, _pieces(file, start))
-    return _response(association, message_id, response_to)
-
-
-def _request(selected: Selected, message_id: int) -> dict[Element, Value]:
-    return {
-        Element.COMMAND_FIELD: Kind.C_STORE_RQ,
-        Element.MESSAGE_ID: message_id,
-        Element.PRIORITY: 0,
-        Element.AFFECTED_SOP_CLASS_UID: selected.sop_class_uid,
-        Element.AFFECTED_SOP_INSTANCE_UID: str(selected.reference.sop_instance_uid),
-    }
-
-
-def _pieces(file: StoredFile, start: int) -> Iterator[bytes]:
-    for offset in range(start, file.size, _PIECE_BYTES):
-        yield file.read(offset, min(_PIECE_BYTES, file.size - offset))
-
-
-def _response(association: Association, message_id: int, response_to: Callable[[Message], bool]) -> Status:
-    while True:
-        received = association.receive()
-        if received.kind == Kind.C_STORE_RQ | RESPONSE:
-            if number_of(received.command, Element.MESSAGE_ID_BEING_RESPONDED_TO) != message_id:
-                raise ProtocolError("a response to what was not asked", UNEXPECTED)
-            code = number_of(received.command, Element.STATUS, PROCESSING_FAILURE.code)
-            return SUCCESS if code == 0 else Status(code, "as the peer says")
-        if not response_to(received):
-            raise ProtocolError("something else than a response", UNEXPECTED)
