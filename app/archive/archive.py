@@ -51,6 +51,11 @@ class Archive:
         return self.settings.data_dir / "scratch"
 
     @property
+    def importing_dir(self) -> Path:
+        """Where an importer works on large pictures before they are stored."""
+        return self.settings.data_dir / "importing"
+
+    @property
     def thumbnails_dir(self) -> Path:
         """Where thumbnails are kept."""
         return self.settings.data_dir / "cache" / "thumbnails"

@@ -1,4 +1,4 @@
-"""`dermzoo import isic`: JPEG images and their CSV into DICOM, and into the archive."""
+"""`dermzoo import isic`: images and their CSV into DICOM, and into the archive."""
 
 import json
 from functools import partial
@@ -10,7 +10,8 @@ from app.archive.archive import Archive
 from app.cli.configuration import config_option, read_settings
 from app.cli.opening import opened_archive
 from app.cli.progress import progress
-from app.corpus.isic.importer import Report, RowOutcome, files_without_row, import_rows, list_pictures
+from app.corpus.isic.files import files_without_row, list_pictures
+from app.corpus.isic.importer import Report, RowOutcome, import_rows
 from app.corpus.isic.mapping import MappingOptions
 from app.corpus.isic.rows import count_rows
 from app.corpus.isic.subject import SopClassChoice
@@ -33,7 +34,9 @@ def _slug(context: click.Context, parameter: click.Parameter, value: str | None)
 
 
 @click.command()
-@click.option("--images", type=_FOLDER, required=True, help="Folder of ISIC_*.jpg, nested as you like.")
+@click.option(
+    "--images", type=_FOLDER, required=True, help="Folder of ISIC_*.jpg, .png, .tif, nested as you like."
+)
 @click.option("--metadata", type=_FILE, required=True, help="The CSV, with old or new ISIC column names.")
 @click.option("--collection", metavar="SLUG", callback=_slug, help="Collection that the images belong to.")
 @click.option(
@@ -93,7 +96,10 @@ def _run(
     with progress(total, "importing") as shown:
         try:
             store = partial(store_files, archive)
-            for outcome in import_rows(pictures, metadata, options, store, archive.cage.run):
+            run = archive.cage.run
+            for outcome in import_rows(
+                pictures, metadata, options, store, run, work_in=archive.importing_dir
+            ):
                 report.add(outcome)
                 seen.add(outcome.isic_id or "")
                 shown.advance()

@@ -63,7 +63,7 @@ def test_refusals_are_listed_and_are_exit_code_1(run, tmp_path):
     assert result.exit_code == 1
     assert result.stdout.splitlines() == [
         "note     line 2 ISIC_0000001: sex: 'other' is not a known value; kept as published only",
-        f"refused  line 3 {images / 'ISIC_0000002.jpg'}: image: is not a JPEG file",
+        f"refused  line 3 {images / 'ISIC_0000002.jpg'}: image: is neither a JPEG nor a PNG nor a TIFF file",
         "refused  line 4 ISIC_0000003: copyright_license: 'GPL' is not one of CC-0, CC-BY, CC-BY-NC",
         "1 imported, 0 already there, 2 refused",
     ]

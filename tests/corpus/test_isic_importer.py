@@ -11,14 +11,8 @@ import pytest
 from pydicom import dcmread
 
 from app.cage import Cage
-from app.corpus.isic.importer import (
-    BATCH_FILES,
-    Outcome,
-    Report,
-    files_without_row,
-    import_rows,
-    list_pictures,
-)
+from app.corpus.isic.files import files_without_row, list_pictures
+from app.corpus.isic.importer import BATCH_FILES, Outcome, Report, import_rows
 from app.corpus.isic.mapping import MappingOptions
 from app.errors import ArchiveError, DuplicateInstance, NotImportable, StorageFull
 from tests.corpus.pictures import asymmetric, call, jpeg_bytes
@@ -70,7 +64,12 @@ def run(folder: Path, store: Held, options: MappingOptions | None = None, run_ca
     pictures = list_pictures(folder / "images")
     seen = set()
     for outcome in import_rows(
-        pictures, folder / "metadata.csv", options or MappingOptions(), store, run_caged
+        pictures,
+        folder / "metadata.csv",
+        options or MappingOptions(),
+        store,
+        run_caged,
+        work_in=folder / "work",
     ):
         report.add(outcome)
         seen.add(outcome.isic_id)
@@ -103,6 +102,7 @@ def test_an_interrupted_run_is_taken_up_again(tmp_path):
                 MappingOptions(),
                 store,
                 call,
+                work_in=tmp_path / "work",
             )
         )
     assert len(store.files) == BATCH_FILES
@@ -120,6 +120,7 @@ def test_outcomes_before_a_failure_are_given(tmp_path):
         MappingOptions(),
         Held(room=BATCH_FILES),
         call,
+        work_in=tmp_path / "work",
     )
     assert [next(outcomes).outcome for _ in range(BATCH_FILES)] == [Outcome.IMPORTED] * BATCH_FILES
     with pytest.raises(StorageFull):
@@ -133,7 +134,7 @@ def test_each_bad_image_costs_one_line_and_no_more(tmp_path):
     (images / f"{names[1]}.jpg").unlink()
     (images / f"{names[2]}.jpg").write_bytes(b"GIF89a")
     (images / f"{names[3]}.jpg").write_bytes(jpeg_bytes(asymmetric(64, 64))[:700])
-    (images / f"{names[4]}.jpg").rename(images / f"{names[4]}.png")
+    (images / f"{names[4]}.jpg").rename(images / f"{names[4]}.bmp")
     (images / "again").mkdir()
     (images / "again" / f"{names[5]}.JPG").write_bytes(jpeg_bytes(asymmetric(16, 16)))
     (images / f"{names[6]}.jpg").unlink()
@@ -146,10 +147,10 @@ def test_each_bad_image_costs_one_line_and_no_more(tmp_path):
     for name, expected in zip(
         names[1:7],
         [
-            "no ISIC_0000001.jpg in",
-            "is not a JPEG file",
+            "no ISIC_0000001 (.jpg, .jpeg, .png, .tif, .tiff) in",
+            "is neither a JPEG nor a PNG nor a TIFF file",
             "ends before its end marker",
-            "ISIC_0000004.png is no JPEG",
+            "no ISIC_0000004 (.jpg, .jpeg, .png, .tif, .tiff) in",
             "more than one file has that name: ISIC_0000005.jpg, again/ISIC_0000005.JPG",
             "leads out of the folder",
         ],

@@ -290,8 +290,7 @@ def test_the_dermoscopic_class_has_its_module_complete(tmp_path):
 
 def test_other_photographs_stay_vl_photographic(tmp_path):
     assert mapped(tmp_path, DERMOSCOPIC, image_type="clinical: overview").Modality == "XC"
-    with pytest.raises(NotImportable, match="image_type"):
-        mapped(tmp_path, image_type="RCM: mosaic")
+    assert mapped(tmp_path, DERMOSCOPIC, image_type="RCM: macroscopic").Modality == "XC"
 
 
 def test_slice_3d_tiles_have_a_nominal_scale(tmp_path):
@@ -355,11 +354,11 @@ import hashlib, sys
 from pathlib import Path
 from app.corpus.isic.mapping import MappingOptions, map_to_dicom
 from app.corpus.isic.part10 import write_part10
-from app.corpus.isic.picture import read_picture
+from app.corpus.isic.picture import Layout, read_picture
 from app.corpus.isic.rows import read_rows
 sample = Path(sys.argv[1])
 row = next(iter(read_rows(sample / "metadata.csv")))
-picture = read_picture(sample / "images" / f"{row.isic_id}.jpg", lambda f, *a: f(*a))
+picture = read_picture(sample / "images" / f"{row.isic_id}.jpg", lambda f, *a: f(*a), Layout.PHOTOGRAPH, sample)
 print(hashlib.sha256(write_part10(map_to_dicom(row, picture, MappingOptions()))).hexdigest())
 """
 GOLDEN = "b6d7cfd3b2d8c723e0043b91d38efa26c9ad2bf0fb55aca6ee98497f1aea19ce"

@@ -8,6 +8,7 @@ from pydicom.encaps import encapsulate
 from app.corpus.isic import uids
 from app.corpus.isic.codes import YES_NO, code_item, context_item
 from app.corpus.isic.fields import CONTACTS, FITZPATRICK
+from app.corpus.isic.levels import Level
 from app.corpus.isic.picture import Picture
 from app.corpus.isic.vocabulary import Code, Site
 
@@ -36,29 +37,43 @@ def add_general_image(dataset: Dataset, values: Mapping[str, str], picture: Pict
     manipulation = values.get("image_manipulation", "instrument only")
     changed = () if manipulation == "instrument only" else (f"ISIC image manipulation: {manipulation}.",)
     dataset.DerivationDescription = " ".join((*picture.derivation, *changed))[:1024]
-    dataset.LossyImageCompression = "01"
-    dataset.LossyImageCompressionRatio = [f"{ratio:.2f}" for ratio in picture.compression_ratios]
-    dataset.LossyImageCompressionMethod = ["ISO_10918_1"] * len(picture.compression_ratios)
+    dataset.LossyImageCompression = "01" if picture.compression_ratios else "00"
+    if picture.compression_ratios:
+        dataset.LossyImageCompressionRatio = [f"{ratio:.2f}" for ratio in picture.compression_ratios]
+        dataset.LossyImageCompressionMethod = ["ISO_10918_1"] * len(picture.compression_ratios)
 
 
-def add_pixels(dataset: Dataset, picture: Picture) -> None:
-    """Add Image Pixel (C.7.6.3), one fragment with its offset (PS3.5 A.4), and the ICC profile (C.11.15)."""
-    jpeg = picture.jpeg
-    dataset.SamplesPerPixel = jpeg.components
-    dataset.PhotometricInterpretation = jpeg.photometric_interpretation
-    if jpeg.components > 1:
+def add_pixels(dataset: Dataset, picture: Picture, level: Level) -> None:
+    """Add Image Pixel (C.7.6.3) for one level of a picture.
+
+    An embedded JPEG is in it, one fragment with its offset (PS3.5 A.4); other frames are written behind it.
+    """
+    dataset.SamplesPerPixel = picture.samples_per_pixel
+    dataset.PhotometricInterpretation = picture.photometric_interpretation
+    if picture.samples_per_pixel > 1:
         dataset.PlanarConfiguration = 0
-    dataset.Rows = jpeg.rows
-    dataset.Columns = jpeg.columns
-    dataset.BitsAllocated = 8
-    dataset.BitsStored = 8
-    dataset.HighBit = 7
+    dataset.Rows = level.frame_rows
+    dataset.Columns = level.frame_columns
+    dataset.BitsAllocated = picture.bits
+    dataset.BitsStored = picture.bits
+    dataset.HighBit = picture.bits - 1
     dataset.PixelRepresentation = 0
-    dataset.PixelData = encapsulate([picture.data], has_bot=True)
-    dataset["PixelData"].is_undefined_length = True
-    profile = jpeg.icc_profile
-    # C.11.15.1.1: an input, display or colour space profile for RGB.
-    if jpeg.components == 3 and profile and profile[16:20] == b"RGB " and profile[12:16] in _ICC_CLASSES:
+    if picture.jpeg:
+        dataset.PixelData = encapsulate([picture.jpeg.data], has_bot=True)
+        dataset["PixelData"].is_undefined_length = True
+
+
+def usable_profile(picture: Picture) -> bytes | None:
+    """Return the colour profile if it may stand in a data set (C.11.15.1.1): input, display or space, RGB."""
+    profile = picture.icc_profile
+    if picture.samples_per_pixel == 3 and profile and profile[16:20] == b"RGB ":
+        return profile if profile[12:16] in _ICC_CLASSES else None
+    return None
+
+
+def add_profile(dataset: Dataset, picture: Picture) -> None:
+    """Add the ICC Profile module (C.11.15) where there is one."""
+    if profile := usable_profile(picture):
         dataset.ICCProfile = profile
 
 
@@ -67,10 +82,19 @@ _ICC_CLASSES = {b"scnr", b"mntr", b"spac"}
 
 def add_anatomy(dataset: Dataset, values: Mapping[str, str], site: Site) -> None:
     """Add the Anatomic Region (PS3.3 10.5), always one, and the lesion's identity."""
-    region = code_item(site.region)
-    dataset.AnatomicRegionSequence = [region]
+    add_region(dataset, site)
+    add_lesion(dataset, values)
+
+
+def add_region(dataset: Dataset, site: Site) -> None:
+    """Add the Anatomic Region (PS3.3 10.5), always one."""
+    dataset.AnatomicRegionSequence = [code_item(site.region)]
     if site.structure:
         dataset.PrimaryAnatomicStructureSequence = [code_item(site.structure)]
+
+
+def add_lesion(dataset: Dataset, values: Mapping[str, str]) -> None:
+    """Add the lesion's identity, wherever it was photographed."""
     if "lesion_id" in values:
         dataset.TrackingID = values["lesion_id"]
         dataset.TrackingUID = uids.tracking_uid(values["lesion_id"])
@@ -91,13 +115,16 @@ def add_acquisition(dataset: Dataset, values: Mapping[str, str], published: Mapp
         dataset.PixelSpacing = [
             f"{_SLICE_3D_SIDE_MM / size:.6g}" for size in (int(dataset.Rows), int(dataset.Columns))
         ]
+        # 10.7.1.2: the scale of the body's surface, not of an object in the picture.
+        dataset.PixelSpacingCalibrationType = "GEOMETRY"
+        dataset.PixelSpacingCalibrationDescription = "Nominal: the tile is a crop of 15 mm by 15 mm"
         dataset.DerivationDescription += " Pixel Spacing is nominal: the tile is a crop of 15 mm by 15 mm."
 
 
 def add_dermoscopic(dataset: Dataset, site: Site) -> None:
     """Complete the Dermoscopic Image module (C.8.12.13); what ISIC does not tell stays empty."""
     # The IOD has the Frame of Reference module (C.7.4.1), of which a series has one.
-    dataset.FrameOfReferenceUID = uids.derive_uid("frame of reference", dataset.SeriesInstanceUID)
+    dataset.FrameOfReferenceUID = uids.frame_of_reference_uid(dataset.SeriesInstanceUID)
     dataset.PositionReferenceIndicator = ""
     where = site.path.lower()
     recognizable = any(word in where for word in _RECOGNIZABLE)

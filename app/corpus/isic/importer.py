@@ -4,22 +4,25 @@ Rows stand alone and UIDs follow from the rows, so a run that was killed is simp
 already says so, and the rest is stored.
 """
 
-import os
+import errno
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
-from stat import S_ISREG
 from typing import Protocol
 
+from app.corpus.isic.caged import RunCaged
+from app.corpus.isic.files import Pictures
+from app.corpus.isic.levels import sizes_of
 from app.corpus.isic.mapping import MappingOptions, find_terms, map_to_dicom
-from app.corpus.isic.part10 import write_part10
-from app.corpus.isic.picture import RunCaged, read_picture
+from app.corpus.isic.part10 import write_part10, write_with_frames
+from app.corpus.isic.picture import Picture, read_picture
 from app.corpus.isic.rows import BadRow, Row, read_rows
-from app.errors import ArchiveError, CagedFailure, NotImportable
-
-_JPEG_SUFFIXES = {".jpg", ".jpeg"}
-_OTHER_SUFFIXES = {".png", ".tif", ".tiff"}
+from app.corpus.isic.subject import layout_of
+from app.corpus.working import working_folder
+from app.errors import ArchiveError, CagedFailure, NotImportable, StorageFailed, StorageFull
 
 
 class Outcome(StrEnum):
@@ -42,8 +45,10 @@ class Stored(Protocol):
         """Whether it was not held before."""
 
 
-# Keeps Part 10 files and tells what became of each, in order, once they are durable.
-StoreFiles = Callable[[Sequence[bytes]], Sequence[Stored]]
+# A Part 10 file: its bytes, or where it lies.
+File = bytes | Path
+# Keeps files and tells what became of each, in order, once they are durable.
+StoreFiles = Callable[[Sequence[File]], Sequence[Stored]]
 
 # A batch costs one group of fsyncs and one transaction. It is held in memory, and lost if the run is killed.
 BATCH_FILES = 32
@@ -105,46 +110,12 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
-class Pictures:
-    """The image files of a folder by ISIC id; symbolic links are followed inside the folder only."""
+class _Converted:
+    """A row with its files, none of them if it was refused, and the folder that goes when they are stored."""
 
-    root: Path
-    by_id: dict[str, list[Path]]
-
-    def find(self, isic_id: str) -> Path:
-        """Return the one JPEG of that id; NotImportable when there is none, or none that may be read."""
-        found = self.by_id.get(isic_id, [])
-        jpegs = [path for path in found if path.suffix.lower() in _JPEG_SUFFIXES]
-        if not jpegs:
-            other = f": {found[0].name} is no JPEG" if found else ""
-            raise NotImportable("image", f"no {isic_id}.jpg in {self.root}{other}")
-        if len(jpegs) > 1:
-            places = ", ".join(str(path.relative_to(self.root)) for path in sorted(jpegs))
-            raise NotImportable("image", f"more than one file has that name: {places}")
-        path = jpegs[0]
-        if not path.resolve().is_relative_to(self.root.resolve()):
-            raise NotImportable("image", "is a symbolic link that leads out of the folder")
-        try:
-            regular = S_ISREG(path.stat().st_mode)
-        except OSError as error:
-            raise NotImportable("image", f"cannot be read: {error.strerror}") from None
-        if not regular:
-            raise NotImportable("image", "is not a regular file")
-        return path
-
-
-def list_pictures(root: Path) -> Pictures:
-    """Walk a folder for image files, as the archive's ZIPs and the challenges' nested folders hold them."""
-    if not root.is_dir():
-        raise NotImportable("images", f"{root} is not a folder")
-    by_id: dict[str, list[Path]] = {}
-    for folder, folders, names in os.walk(root):
-        folders.sort()
-        for name in names:
-            path = Path(folder, name)
-            if path.suffix.lower() in _JPEG_SUFFIXES | _OTHER_SUFFIXES:
-                by_id.setdefault(path.stem, []).append(path)
-    return Pictures(root, by_id)
+    outcome: RowOutcome
+    files: tuple[File, ...] = ()
+    folder: Path | None = None
 
 
 def import_rows(
@@ -153,64 +124,106 @@ def import_rows(
     options: MappingOptions,
     store_files: StoreFiles,
     run_caged: RunCaged,
+    *,
+    work_in: Path,
 ) -> Iterator[RowOutcome]:
     """Import row by row; an outcome comes once its image is durable.
 
     Raises NotImportable when the CSV is no table of images, and the ArchiveError that ended the run when the
-    storage or the catalogue failed: every outcome before it stands.
+    storage or the catalogue failed: every outcome before it stands. Large pictures are worked on in a folder
+    of `work_in`.
     """
-    batch: list[tuple[RowOutcome, bytes | None]] = []
-    for row in read_rows(metadata):
-        batch.append(
-            _refused(row) if isinstance(row, BadRow) else _convert(pictures, row, options, run_caged)
-        )
-        files = [file for _, file in batch if file is not None]
-        if len(batch) >= BATCH_FILES or sum(map(len, files)) >= BATCH_BYTES:
-            yield from _store(batch, store_files)
-            batch = []
-    yield from _store(batch, store_files)
+    with working_folder(work_in) as folder:
+        batch: list[_Converted] = []
+        for row in read_rows(metadata):
+            batch.append(
+                _Converted(_refused(row))
+                if isinstance(row, BadRow)
+                else _convert(pictures, row, options, run_caged, folder)
+            )
+            sizes = [_size(file) for converted in batch for file in converted.files]
+            if len(batch) >= BATCH_FILES or sum(sizes) >= BATCH_BYTES:
+                yield from _store(batch, store_files)
+                batch = []
+        yield from _store(batch, store_files)
 
 
-def _refused(row: BadRow) -> tuple[RowOutcome, None]:
+def _refused(row: BadRow) -> RowOutcome:
     error = row.error
-    return RowOutcome(row.line, row.isic_id, Outcome.REFUSED, field=error.field, reason=error.reason), None
+    return RowOutcome(row.line, row.isic_id, Outcome.REFUSED, field=error.field, reason=error.reason)
 
 
 def _convert(
-    pictures: Pictures, row: Row, options: MappingOptions, run_caged: RunCaged
-) -> tuple[RowOutcome, bytes | None]:
-    """Return the file of a row, with the outcome if it is stored; or no file, and why."""
+    pictures: Pictures, row: Row, options: MappingOptions, run_caged: RunCaged, working: Path
+) -> _Converted:
+    """Return the files of a row, with the outcome if they are stored; or no file, and why."""
     outcome = RowOutcome(row.line, row.isic_id, Outcome.IMPORTED, notes=row.notes)
     try:
         find_terms(row, options)  # before its pixels are touched
         path = pictures.find(row.isic_id)
         outcome = replace(outcome, file=str(path))
-        dataset = map_to_dicom(row, read_picture(path, run_caged), options)
+        folder = _new_folder(working)
+        try:
+            picture = read_picture(path, run_caged, layout_of(row.values), folder)
+            files = _write(row, picture, options, folder)
+        except (NotImportable, CagedFailure):
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
     except (NotImportable, CagedFailure) as error:
-        return _with_error(outcome, error), None
-    return outcome, write_part10(dataset)
+        return _Converted(_with_error(outcome, error))
+    if len(files) > 1:
+        note = f"stored as a pyramid of {len(files)} levels: {sizes_of(picture.levels)}"
+        outcome = replace(outcome, notes=(*outcome.notes, note))
+    return _Converted(outcome, files, folder)
 
 
-def _store(batch: list[tuple[RowOutcome, bytes | None]], store_files: StoreFiles) -> Iterator[RowOutcome]:
-    stored = iter(store_files([file for _, file in batch if file is not None]))
-    for outcome, file in batch:
-        if file is None:
-            yield outcome
-            continue
-        result = next(stored)
-        if result.error is not None:
-            yield _with_error(outcome, result.error)
-        else:
-            yield outcome if result.is_new else replace(outcome, outcome=Outcome.ALREADY_THERE)
+def _new_folder(working: Path) -> Path:
+    try:
+        return Path(tempfile.mkdtemp(dir=working))
+    except OSError as error:
+        raise _disk_error(error) from error
+
+
+def _write(row: Row, picture: Picture, options: MappingOptions, folder: Path) -> tuple[File, ...]:
+    """Return the file of every level."""
+    if picture.jpeg:
+        return (write_part10(map_to_dicom(row, picture, options)),)
+    files = []
+    for number, level in enumerate(picture.levels):
+        dataset = map_to_dicom(row, picture, options, number)
+        target = folder / f"{number}.dcm"
+        try:
+            write_with_frames(dataset, level.frames, picture.transfer_syntax_uid, target)
+        except OSError as error:
+            raise _disk_error(error) from error
+        files.append(target)
+    return tuple(files)
+
+
+def _disk_error(error: OSError) -> StorageFull | StorageFailed:
+    kind = StorageFull if error.errno in {errno.ENOSPC, errno.EDQUOT} else StorageFailed
+    return kind(f"A picture could not be worked on: {error.strerror}.")
+
+
+def _size(file: File) -> int:
+    return len(file) if isinstance(file, bytes) else file.stat().st_size
+
+
+def _store(batch: Sequence[_Converted], store_files: StoreFiles) -> Iterator[RowOutcome]:
+    stored = iter(store_files([file for converted in batch for file in converted.files]))
+    for converted in batch:
+        outcome = converted.outcome
+        results = [next(stored) for _ in converted.files]
+        if converted.folder:
+            shutil.rmtree(converted.folder, ignore_errors=True)
+        error = next((result.error for result in results if result.error is not None), None)
+        if error is not None:
+            outcome = _with_error(outcome, error)
+        elif results and not any(result.is_new for result in results):
+            outcome = replace(outcome, outcome=Outcome.ALREADY_THERE)
+        yield outcome
 
 
 def _with_error(outcome: RowOutcome, error: ArchiveError) -> RowOutcome:
     at, reason = (error.field, error.reason) if isinstance(error, NotImportable) else ("image", str(error))
     return replace(outcome, outcome=Outcome.REFUSED, field=at, reason=reason)
-
-
-def files_without_row(pictures: Pictures, seen: set[str]) -> list[str]:
-    """Return the image files that no row named, in order."""
-    return sorted(
-        str(path) for isic_id, paths in pictures.by_id.items() if isic_id not in seen for path in paths
-    )

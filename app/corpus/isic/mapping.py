@@ -1,4 +1,4 @@
-"""One row and one picture to one data set: a VL Photographic or Dermoscopic Photography Image.
+"""One row and one picture to data sets: a photograph, a confocal tile, or each level of a confocal mosaic.
 
 Nothing here reads a clock, a setting or a random number: the same input gives the same data set.
 """
@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pydicom.dataset import Dataset
 from pydicom.uid import DermoscopicPhotographyImageStorage
 
-from app.corpus.isic import image, subject
+from app.corpus.isic import confocal, image, subject, uids
 from app.corpus.isic.block import Contents, block_contents
 from app.corpus.isic.codes import code_item
-from app.corpus.isic.picture import Picture
+from app.corpus.isic.picture import Layout, Picture
 from app.corpus.isic.rows import Row
 from app.corpus.isic.subject import SopClassChoice
-from app.corpus.isic.vocabulary import Code, find_diagnosis, find_site
+from app.corpus.isic.vocabulary import Code, Site, find_diagnosis, find_site
 from app.corpus.licences import Licence, effective_licence
 from app.dicom import private_block as private
 from app.errors import NotImportable
@@ -53,8 +53,11 @@ def find_terms(row: Row, options: MappingOptions) -> Terms:
     return Terms(licence, attribution)
 
 
-def map_to_dicom(row: Row, picture: Picture, options: MappingOptions) -> Dataset:
-    """Return the data set of one image, without file meta information; NotImportable if it cannot be."""
+def map_to_dicom(row: Row, picture: Picture, options: MappingOptions, number: int = 0) -> Dataset:
+    """Return the data set of one image, without file meta information; NotImportable if it cannot be.
+
+    `number` is the level of a pyramid. Frames that are no embedded JPEG are left to who writes the file.
+    """
     terms = find_terms(row, options)
     values = row.values
     site = find_site(values)
@@ -62,19 +65,14 @@ def map_to_dicom(row: Row, picture: Picture, options: MappingOptions) -> Dataset
     dataset = Dataset()
     dataset.SpecificCharacterSet = "ISO_IR 192"
     dataset.SOPClassUID = identity.sop_class_uid
-    dataset.SOPInstanceUID = identity.sop_instance_uid
+    dataset.SOPInstanceUID = uids.level_instance_uid(values["isic_id"], identity.sop_class_uid, number)
     subject.add_patient(dataset, values, identity, keeps_days="acquisition_day" in row.published)
     subject.add_trial(dataset, values, identity, options.collection)
     subject.add_study(dataset, values, identity)
     subject.add_series(dataset, values, identity, site)
-    image.add_general_image(dataset, values, picture)
-    image.add_pixels(dataset, picture)
-    image.add_anatomy(dataset, values, site)
-    image.add_acquisition(dataset, values, row.published)
-    if identity.sop_class_uid == DermoscopicPhotographyImageStorage:
-        image.add_dermoscopic(dataset, site)
+    _add_image(dataset, row, site, picture, number)
     dataset.ImageComments = _citation(values["isic_id"], terms)
-    dataset.ContributingEquipmentSequence = [_converter()]
+    dataset.ContributingEquipmentSequence = [_converter(picture)]
     contents = block_contents(
         values,
         row.published,
@@ -88,6 +86,22 @@ def map_to_dicom(row: Row, picture: Picture, options: MappingOptions) -> Dataset
     return dataset
 
 
+def _add_image(dataset: Dataset, row: Row, site: Site, picture: Picture, number: int) -> None:
+    """Add what is of the image: its pixels, where and how they were acquired, and the module of its kind."""
+    values = row.values
+    image.add_general_image(dataset, values, picture)
+    image.add_pixels(dataset, picture, picture.levels[number])
+    image.add_acquisition(dataset, values, row.published)
+    layout = subject.layout_of(values)
+    if layout is Layout.PHOTOGRAPH:
+        image.add_profile(dataset, picture)
+        image.add_anatomy(dataset, values, site)
+    else:
+        confocal.add_confocal(dataset, values, site, picture, layout, number)
+    if dataset.SOPClassUID == DermoscopicPhotographyImageStorage:
+        image.add_dermoscopic(dataset, site)
+
+
 def _citation(isic_id: str, terms: Terms) -> str:
     parts = [isic_id]
     if terms.attribution:
@@ -95,13 +109,13 @@ def _citation(isic_id: str, terms: Terms) -> str:
     return f"{'. '.join(parts)}. {terms.licence.title} {terms.licence.url}"
 
 
-def _converter() -> Dataset:
+def _converter(picture: Picture) -> Dataset:
     """Describe this program as Contributing Equipment (PS3.3 C.12.1)."""
     item = Dataset()
     item.Manufacturer = "dermzoo"
     item.ManufacturerModelName = "dermzoo import isic"
     item.SoftwareVersions = MAPPING_VERSION
-    item.ContributionDescription = "JPEG and metadata of the ISIC Archive put into DICOM"
+    item.ContributionDescription = f"{picture.format} and metadata of the ISIC Archive put into DICOM"
     item.PurposeOfReferenceCodeSequence = [code_item(_MODIFYING_EQUIPMENT)]
     return item
 

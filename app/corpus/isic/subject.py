@@ -9,13 +9,19 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from pydicom.dataset import Dataset
-from pydicom.uid import UID, DermoscopicPhotographyImageStorage, VLPhotographicImageStorage
+from pydicom.uid import (
+    UID,
+    ConfocalMicroscopyImageStorage,
+    ConfocalMicroscopyTiledPyramidalImageStorage,
+    DermoscopicPhotographyImageStorage,
+    VLPhotographicImageStorage,
+)
 
 from app.corpus.isic import uids
 from app.corpus.isic.codes import code_item
 from app.corpus.isic.fields import SEXES
+from app.corpus.isic.picture import Layout
 from app.corpus.isic.vocabulary import Code, Site
-from app.errors import NotImportable
 
 ISSUER = "ISIC"
 _UNPAIRED = {"HEADNECK", "HEAD", "NECK", "FACE", "SCALP"}
@@ -27,7 +33,7 @@ _RETAIN_MODIFIED_DATES = Code(
 
 
 class SopClassChoice(StrEnum):
-    """What a dermoscopic image becomes; anything else is a VL Photographic Image either way."""
+    """What a dermoscopic image becomes; other photographs are VL Photographic Images either way."""
 
     VL_PHOTOGRAPHIC = "vl-photographic"
     DERMOSCOPIC = "dermoscopic"
@@ -39,31 +45,46 @@ class Identity:
 
     sop_class_uid: UID
     modality: str
+    series_type: str  # the image type, or what stands for those of one series
     patient_id: str
     study_instance_uid: str
     series_instance_uid: str
     sop_instance_uid: str
 
 
+_CONFOCAL = {
+    "RCM: tile": (Layout.TILE, ConfocalMicroscopyImageStorage),
+    "RCM: mosaic": (Layout.MOSAIC, ConfocalMicroscopyTiledPyramidalImageStorage),
+}
+# Tiles and mosaics of a case are one series: this stands for both.
+_CONFOCAL_SERIES = "RCM"
+
+
+def layout_of(values: Mapping[str, str]) -> Layout:
+    """Return what the picture of an image is made into, by its image type."""
+    return _CONFOCAL.get(values.get("image_type", ""), (Layout.PHOTOGRAPH, None))[0]
+
+
 def identify(values: Mapping[str, str], site: Site, choice: SopClassChoice) -> Identity:
-    """Derive the identity of an image from its fields alone; NotImportable when no IOD of ours fits."""
+    """Derive the identity of an image from its fields alone."""
     image_type = values.get("image_type", "")
-    if image_type in {"RCM: tile", "RCM: mosaic"}:
-        raise NotImportable(
-            "image_type", f"{image_type!r} needs a confocal microscopy IOD, not a photograph's"
-        )
-    dermoscopic = choice is SopClassChoice.DERMOSCOPIC and image_type in {"dermoscopic", ""}
-    sop_class = DermoscopicPhotographyImageStorage if dermoscopic else VLPhotographicImageStorage
-    modality = "DMS" if dermoscopic else "XC"
+    series_type = image_type
+    if image_type in _CONFOCAL:
+        sop_class, modality = _CONFOCAL[image_type][1], "CFM"
+        series_type = _CONFOCAL_SERIES
+    elif choice is SopClassChoice.DERMOSCOPIC and image_type in {"dermoscopic", ""}:
+        sop_class, modality = DermoscopicPhotographyImageStorage, "DMS"
+    else:
+        sop_class, modality = VLPhotographicImageStorage, "XC"
     # Strangers must never share an empty patient.
     patient_id = values.get("patient_id") or values.get("lesion_id") or values["isic_id"]
     study = uids.study_instance_uid(
         patient_id, values.get("acquisition_day", ""), values.get("age_approx", "")
     )
     lesion_or_case = values.get("rcm_case_id") or values.get("lesion_id") or ""
-    series = uids.series_instance_uid(study, lesion_or_case, image_type, modality, site.body_part_examined)
+    series = uids.series_instance_uid(study, lesion_or_case, series_type, modality, site.body_part_examined)
     instance = uids.sop_instance_uid(values["isic_id"], sop_class)
-    return Identity(sop_class, modality, patient_id, study, series, instance)
+    return Identity(sop_class, modality, series_type, patient_id, study, series, instance)
 
 
 def add_patient(dataset: Dataset, values: Mapping[str, str], identity: Identity, *, keeps_days: bool) -> None:
@@ -112,11 +133,12 @@ def add_series(dataset: Dataset, values: Mapping[str, str], identity: Identity, 
     dataset.Modality = identity.modality
     dataset.SeriesInstanceUID = identity.series_instance_uid
     dataset.SeriesNumber = ""
-    names = (values.get(name) for name in ("image_type", "lesion_id", "rcm_case_id"))
+    names = (identity.series_type, values.get("lesion_id"), values.get("rcm_case_id"))
     description = ", ".join(name for name in names if name)
     if description:
         dataset.SeriesDescription = description[:64]
-    if site.body_part_examined not in _UNPAIRED:
+    # An image of functional groups has Frame Laterality instead (C.7.3.1).
+    if site.body_part_examined not in _UNPAIRED and identity.modality != "CFM":
         # Type 2C: present for a paired structure, empty because ISIC does not tell the side.
         dataset.Laterality = ""
     dataset.BodyPartExamined = site.body_part_examined

@@ -36,3 +36,15 @@ def sop_instance_uid(isic_id: str, sop_class_uid: str) -> str:
 def tracking_uid(lesion_id: str) -> str:
     """Name the lesion, wherever it was photographed."""
     return derive_uid("lesion", lesion_id)
+
+
+def level_instance_uid(isic_id: str, sop_class_uid: str, number: int) -> str:
+    """One instance per level of a pyramid: the full one, 0, is the image's own."""
+    if number == 0:
+        return sop_instance_uid(isic_id, sop_class_uid)
+    return derive_uid("level", isic_id, sop_class_uid, str(number))
+
+
+def frame_of_reference_uid(series_uid: str) -> str:
+    """One frame of reference per series."""
+    return derive_uid("frame of reference", series_uid)
