@@ -76,7 +76,10 @@ def _check_dimse(settings: Settings) -> None:
         listening_socket,
         tls_context,
     )
+    from app.dimse.titles import require_distinct  # noqa: PLC0415
+    from app.dimse.upstreams import upstream_titles  # noqa: PLC0415
 
     listening_socket(settings).close()
     tls_context(settings)
     check_peers(settings)
+    require_distinct(settings, upstream_titles(settings).values())

@@ -78,11 +78,16 @@ class Association:
         self._fragments = self._received()
         self._capacity = agreement.longest_pdu - _PDV_OVERHEAD
         self._pending: list[bytes | memoryview] = []
+        self._response: Message | None = None  # that came while we looked for a C-CANCEL
 
     def receive(self) -> Message:
         """Return the next command; raises an AssociationEnded."""
         if self.stopping.is_set():
             raise Stopping("the listener stops")
+        received, self._response = self._response or self._receive(), None
+        return received
+
+    def _receive(self) -> Message:
         parts = bytearray()
         while True:
             fragment = next(self._fragments)
@@ -132,7 +137,11 @@ class Association:
             raise Stopping("the listener stops")
         if not self.wire.has_input():
             return False
-        return self.is_cancel(self.receive(), message)
+        received = self._receive()
+        if received.kind & RESPONSE and self._response is None:
+            self._response = received  # to the instance that was sent last
+            return False
+        return self.is_cancel(received, message)
 
     def is_cancel(self, received: Message, message: Message) -> bool:
         """Whether what was received cancels a request; nothing else may come now."""

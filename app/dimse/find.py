@@ -65,14 +65,15 @@ def find(session: Session, message: Message) -> None:
 def _answer_all(session: Session, message: Message, identifier: Identifier) -> bool:
     """Send the pending responses; return False if the caller cancelled."""
     implicit = message.context.transfer_syntax == IMPLICIT_VR_LITTLE_ENDIAN
-    status = PENDING_UNSUPPORTED_KEYS if _has_unsupported_keys(identifier) else PENDING
+    lower = _has_unsupported_keys(identifier)
+    doubtful = set() if session.title.source.matches_every_key else _matched_tags(identifier)
     is_cancelled = Cancellation(session.association, message)
     for number, found in enumerate(_results(session, message, identifier, is_cancelled)):
         if is_cancelled():
             return False
         session.association.respond(
             message,
-            status,
+            PENDING_UNSUPPORTED_KEYS if lower or doubtful - found.keys() else PENDING,
             identifier=answer(identifier, found, session.title.ae_title, implicit=implicit),
             later=number % _TOGETHER != 0,
         )
@@ -95,6 +96,11 @@ def _has_unsupported_keys(identifier: Identifier) -> bool:
     """Whether a key is of a level below: it is returned empty, and nothing is matched with it (C.4.1.1.4)."""
     level = LEVELS.get(identifier.level, Level.STUDY)
     return any(text and level_of(path[:8]) > level for path, text in identifier.matching_keys())
+
+
+def _matched_tags(identifier: Identifier) -> set[str]:
+    """Return the attributes that are matched: without one of them an answer is none of that match."""
+    return {path[:8] for path, text in identifier.matching_keys() if text.strip("* ")}
 
 
 def query_of(identifier: Identifier, extended: Extended) -> Query:

@@ -22,6 +22,7 @@ from app.dimse.session import Session
 from app.dimse.slots import Slots
 from app.dimse.titles import Titles
 from app.dimse.toll import Toll
+from app.dimse.upstreams import OpenUpstreams
 from app.observability.associations import AssociationMetrics
 from app.throttle.budget import Budget
 
@@ -48,6 +49,7 @@ class Listener:
     slots: Slots
     metrics: AssociationMetrics
     titles: Titles
+    upstreams: OpenUpstreams
     commitments: Commitments
     stopping: threading.Event = field(default_factory=threading.Event)
     _threads: set[threading.Thread] = field(default_factory=set)
@@ -144,26 +146,10 @@ class Listener:
             _abort(wire, error)
             logger.exception("a request failed", extra={"facts": {"client": session.address}})
         finally:
-            agreement = session.association.agreement
             for report in session.reports.values():
                 report.start()
-            self._log(
-                session.address,
-                {
-                    "result": result,
-                    "reason": reason,
-                    "calling_ae_title": agreement.calling_ae_title,
-                    "called_ae_title": agreement.called_ae_title,
-                    "source": session.title.source.name,
-                    "implementation": agreement.implementation,
-                    "contexts": len(agreement.contexts),
-                    "counts": dict(session.counts),
-                    "bytes_in": wire.bytes_in,
-                    "bytes_out": wire.bytes_out,
-                    "seconds": round(time.monotonic() - started, 3),
-                    "budget_wait_s": round(session.toll.waited_s, 3),
-                },
-            )
+            outcome = {"result": result, "reason": reason, "seconds": round(time.monotonic() - started, 3)}
+            self._log(session.address, outcome | _facts(session))
             self.metrics.count(result, session.counts, wire.bytes_in, wire.bytes_out)
 
     def _refuse(
@@ -183,6 +169,22 @@ class Listener:
 
     def _log(self, address: str, facts: dict[str, object]) -> None:
         logger.info("association", extra={"facts": {"client": address, **facts}})
+
+
+def _facts(session: Session) -> dict[str, object]:
+    """Return what the log says of an association."""
+    agreement, wire = session.association.agreement, session.association.wire
+    return {
+        "calling_ae_title": agreement.calling_ae_title,
+        "called_ae_title": agreement.called_ae_title,
+        "source": session.title.source.name,
+        "implementation": agreement.implementation,
+        "contexts": len(agreement.contexts),
+        "counts": dict(session.counts),
+        "bytes_in": wire.bytes_in,
+        "bytes_out": wire.bytes_out,
+        "budget_wait_s": round(session.toll.waited_s, 3),
+    }
 
 
 def _abort(wire: pdu.Wire, error: Exception) -> None:

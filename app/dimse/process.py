@@ -14,6 +14,7 @@ from app.dimse.listener import Listener
 from app.dimse.peers import Peers, load_peers
 from app.dimse.slots import Slots
 from app.dimse.titles import make_titles
+from app.dimse.upstreams import OpenUpstreams
 from app.errors import SettingsError
 from app.observability.associations import AssociationMetrics
 from app.observability.logging import configure_logging
@@ -66,9 +67,11 @@ def check_peers(settings: Settings) -> Peers:
 def make_listener(settings: Settings) -> Listener:
     """Open what the settings name; raises SettingsError."""
     archive = Archive.open(settings)
+    budget = open_budget(settings) if settings.throttle == "on" else None
+    upstreams = OpenUpstreams(settings, archive, budget)
     return Listener(
         archive=archive,
-        budget=open_budget(settings) if settings.throttle == "on" else None,
+        budget=budget,
         peers=check_peers(settings),
         slots=Slots(
             settings.data_dir / "associations",
@@ -77,7 +80,8 @@ def make_listener(settings: Settings) -> Listener:
         ),
         metrics=AssociationMetrics(),
         commitments=Commitments(archive),
-        titles=make_titles(settings, archive),
+        titles=make_titles(settings, archive, upstreams.titles),
+        upstreams=upstreams,
     )
 
 
@@ -99,6 +103,7 @@ def run_listener(chosen: dict[str, Any], parent: Connection) -> None:
     listening.listen()
     parent.send("listening")
     listener.run(listening, tls_context(settings))
+    listener.upstreams.close()
     listener.commitments.close()
     listener.archive.close()
     if listener.budget is not None:

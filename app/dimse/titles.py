@@ -1,12 +1,13 @@
 """The one table of our AE titles: what is answered to a caller that calls one of them, and from where."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import get_args
 
 from app.archive.archive import Archive
 from app.dimse.peers import May
 from app.dimse.sources import OwnArchive, Source
+from app.errors import SettingsError
 from app.settings import Settings
 
 EVERYTHING: frozenset[May] = frozenset(get_args(May))
@@ -41,3 +42,10 @@ def make_titles(settings: Settings, archive: Archive, others: tuple[Title, ...] 
         {title.ae_title: title for title in (own, *others)},
         None if settings.dimse_check_called_ae_title else own,
     )
+
+
+def require_distinct(settings: Settings, others: Iterable[str]) -> None:
+    """Check that no AE title stands for two things; raises SettingsError."""
+    titles = [settings.dimse_ae_title, *others]
+    if repeated := sorted({title for title in titles if titles.count(title) > 1}):
+        raise SettingsError(f"More than one thing here has the AE title {', '.join(repeated)}.")

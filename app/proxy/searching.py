@@ -113,9 +113,12 @@ async def search_pages(
     while True:
         paged = [*parameters, ("limit", str(limit)), ("offset", str(seen))]
         rows, is_cut = await _page(service, Asked.of(kind, path, urlencode(paged), "application/dicom+json"))
-        # Some servers know no offset, and send the same again.
-        if not rows or rows[0] == before:
+        if not rows:
             return
+        if rows[0] == before:
+            raise UpstreamFailed(
+                f"The server {service.upstream.name!r} has no second page: it knows no offset."
+            )
         yield rows
         # Some know no limit, and send all of it; others have a limit of their own, and say so (8.3.4.4).
         if len(rows) > limit or (len(rows) < limit and not is_cut):

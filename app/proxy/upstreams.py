@@ -106,6 +106,7 @@ class Upstream(_Section):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")
     url: str
     also_at: tuple[str, ...] = ()
+    ae_title: str | None = Field(None, pattern=r"^[!-\[\]-~]([ -\[\]-~]{0,14}[!-\[\]-~])?$")
     methods: frozenset[Method] = frozenset({"GET"})
     credentials: Credentials = NoCredentials()
     allow_private: bool = False
@@ -139,8 +140,10 @@ class Upstreams(_Section):
     @classmethod
     def _named_once(cls, value: tuple[Upstream, ...]) -> tuple[Upstream, ...]:
         names = [one.name for one in value]
-        if repeated := sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(f"more than one is called {', '.join(repeated)}")
+        titles = [one.ae_title for one in value if one.ae_title]
+        for called in (names, titles):
+            if repeated := sorted({name for name in called if called.count(name) > 1}):
+                raise ValueError(f"more than one is called {', '.join(repeated)}")
         return value
 
 

@@ -22,6 +22,7 @@ from app.dimse.services import SERVED
 from app.dimse.slots import Slots
 from app.dimse.status import STATUSES, Status
 from app.dimse.titles import make_titles
+from app.dimse.upstreams import OpenUpstreams
 from app.observability.associations import AssociationMetrics
 from app.settings import Settings
 from app.throttle.budget import Budget
@@ -82,6 +83,7 @@ def listeners(folder: Path) -> Iterator[Start]:
             with closing(Catalog(settings.catalog_url)) as catalog:
                 migrate(catalog)
             opened = archive or running.enter_context(closing(Archive.open(settings)))
+            upstreams = running.enter_context(closing(OpenUpstreams(settings, opened, budget)))
             listener = Listener(
                 archive=replace(opened, settings=settings),
                 budget=budget,
@@ -93,7 +95,8 @@ def listeners(folder: Path) -> Iterator[Start]:
                 ),
                 metrics=AssociationMetrics(),
                 commitments=running.enter_context(closing(Commitments(opened))),
-                titles=make_titles(settings, opened),
+                titles=make_titles(settings, opened, upstreams.titles),
+                upstreams=upstreams,
             )
             listening = listening_socket(settings)
             listening.listen(16)

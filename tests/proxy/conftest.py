@@ -6,11 +6,20 @@ from pathlib import Path
 
 import httpx
 import pytest
+from pydicom.dataset import Dataset
 
 from tests.factories import instance_bytes, make_instance
 from tests.proxy.orthanc import orthanc
 from tests.proxy.recording import Recording, recorded
-from tests.servers import PROJECT, Server
+from tests.servers import PROJECT, Server, free_port
+
+
+def requested(step: str) -> Dataset:
+    """An item of Request Attributes Sequence."""
+    item = Dataset()
+    item.ScheduledProcedureStepID = step
+    return item
+
 
 PICTURES = {
     f"p{number}": instance_bytes(make_instance(f"p{number}", study="p", series="s", jpeg=True))
@@ -18,6 +27,26 @@ PICTURES = {
 }
 # Nobody asks for it but the test that counts how often it is downloaded.
 ALONE = instance_bytes(make_instance("alone", study="alone", series="alone", jpeg=True, PatientID="ALONE"))
+# Of other names, in other letters, with a sequence.
+OTHERS = [
+    instance_bytes(
+        make_instance(
+            f"other {number}",
+            study=f"other {number % 2}",
+            series=f"other {number % 2}",
+            rows=48,
+            columns=64,
+            PatientID=f"OTHER_{number % 2}",
+            PatientName=("Müller^Jörg", "Doe^Jane")[number % 2],
+            StudyDate=f"202105{number % 2 + 10}",
+            StudyTime="101112",
+            StudyID=f"S{number % 2}",
+            InstanceNumber=number,
+            RequestAttributesSequence=[requested(f"STEP {number}")],
+        )
+    )
+    for number in range(4)
+]
 MR = (PROJECT / "tests" / "data" / "dicom" / "valid" / "MR_small_implicit.dcm").read_bytes()
 
 
@@ -26,6 +55,7 @@ class Between:
     """The upstream's own root, what is asked of it, and our server."""
 
     upstream: str
+    dicom_port: int
     recording: Recording
     server: Server
 
@@ -54,8 +84,9 @@ CREDENTIALS = '[upstream.credentials]\ntype = "basic"\nusername = "orthanc"\npas
 @pytest.fixture(scope="session")
 def between(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Between]:
     folder = tmp_path_factory.mktemp("proxy")
+    dicom_port = free_port()
     with (
-        orthanc(folder / "orthanc", [*PICTURES.values(), ALONE, MR]) as upstream,
+        orthanc(folder / "orthanc", [*PICTURES.values(), ALONE, MR, *OTHERS], dicom_port) as upstream,
         recorded(upstream) as recording,
     ):
         listed = upstreams_file(
@@ -63,7 +94,7 @@ def between(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Between]:
         )
         server = Server(folder / "server", {"upstreams_file": str(listed)})
         try:
-            yield Between(upstream, recording, server.start(workers=2))
+            yield Between(upstream, dicom_port, recording, server.start(workers=2))
         finally:
             server.stop()
 

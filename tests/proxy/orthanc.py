@@ -17,13 +17,20 @@ START_S = 60
 
 
 @contextmanager
-def orthanc(folder: Path, files: Iterable[bytes]) -> Iterator[str]:
-    """Yield the root of its DICOMweb service, with these files in it; `orthanc` is name and password."""
+def orthanc(folder: Path, files: Iterable[bytes], dicom_port: int | None = None) -> Iterator[str]:
+    """Yield the root of its DICOMweb service, with these files in it; `orthanc` is name and password.
+
+    With `dicom_port` it answers there on the DICOM network too, as ORTHANC.
+    """
     port = free_port()
     folder.mkdir(parents=True)
     configuration = {
         "HttpPort": port,
-        "DicomServerEnabled": False,
+        "DicomServerEnabled": dicom_port is not None,
+        "DicomPort": dicom_port or 0,
+        "DicomAet": "ORTHANC",
+        "DicomAlwaysAllowFind": True,
+        "DicomAlwaysAllowGet": True,
         "RemoteAccessAllowed": False,
         "AuthenticationEnabled": True,
         "RegisteredUsers": {"orthanc": "orthanc"},

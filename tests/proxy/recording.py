@@ -1,9 +1,11 @@
 """A server between the proxy and an upstream that notes what passes."""
 
 import http.client
+import socket
+import struct
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
@@ -16,6 +18,9 @@ class Recording:
     url: str
     requests: list[tuple[str, str]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
+    # What goes wrong with a target: `reset`, `cut` in the middle, a status, `hold` until the event is set.
+    misbehave: Callable[[str], str] = lambda _: ""
+    let_go: threading.Event = field(default_factory=threading.Event)
 
     def taken(self) -> list[tuple[str, str]]:
         """What was asked since the last call."""
@@ -35,6 +40,18 @@ def recorded(upstream: str) -> Iterator[Recording]:
             recording.requests.append((self.command, self.path))
             recording.headers.append({name.lower(): value for name, value in self.headers.items()})
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            fault = recording.misbehave(self.path)
+            if fault == "hold":
+                recording.let_go.wait(60)
+            if fault == "reset":
+                self.close_connection = True
+                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                return
+            if fault.isdigit():
+                self.send_response_only(int(fault))
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                return
             onward = http.client.HTTPConnection(str(target.hostname), target.port, timeout=30)
             try:
                 onward.request(self.command, self.path, body or None, dict(self.headers))
@@ -48,7 +65,9 @@ def recorded(upstream: str) -> Iterator[Recording]:
                     self.send_header(name, value)
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
-            self.wfile.write(content)
+            with suppress(ConnectionError):
+                self.wfile.write(content[: len(content) // 2] if fault == "cut" else content)
+            self.close_connection = self.close_connection or fault == "cut"
 
         do_POST = do_GET  # noqa: N815 the library's name
 
