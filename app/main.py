@@ -38,6 +38,7 @@ from app.web.openapi import describe
 from app.web.problem_forms import in_form
 from app.web.proxy import proxy_routes
 from app.web.quota import quota
+from app.web.relations import relation_routes
 from app.web.searching import SearchThreads
 
 # In the form that the client reads, and not all of them back at the same moment.
@@ -104,7 +105,11 @@ def _application(
 
 def _add_routes(app: FastAPI, limits: RouteLimits) -> None:
     # In the order they are tried: a viewer asks for these.
-    app.router.routes[:0] = [*dicomweb_routes(SERVICE_PATH, limits), *proxy_routes(limits)]
+    app.router.routes[:0] = [
+        *dicomweb_routes(SERVICE_PATH, limits),
+        *relation_routes(limits),
+        *proxy_routes(limits),
+    ]
     for path, endpoint, answer in (
         ("/livez", health.live, JSONResponse),
         ("/readyz", health.ready, JSONResponse),

@@ -18,6 +18,8 @@ from pydicom.encaps import encapsulate
 from pydicom.filewriter import dcmwrite
 from pydicom.uid import UID, ExplicitVRLittleEndian, JPEGBaseline8Bit
 
+from app.dicom import private_block
+
 VL_PHOTOGRAPHIC = UID("1.2.840.10008.5.1.4.1.1.77.1.4")
 NAMESPACE = uuid.UUID("6b2b1d1c-3c55-5b0e-9c1c-6f2f5b0f8a11")
 
@@ -106,6 +108,15 @@ def make_instance(
     else:
         data = make_pixels(rows, columns).tobytes() * frames
         instance.PixelData = data + b"\0" * (len(data) % 2)
+    return instance
+
+
+def with_facts(instance: Dataset, **facts: object) -> Dataset:
+    """Give an instance our private block with these elements, named by their keywords; return it."""
+    block = instance.private_block(private_block.GROUP, private_block.CREATOR, create=True)
+    for number, element in private_block.PRIVATE_ELEMENTS.items():
+        if element.keyword in facts:
+            block.add_new(number, element.vr, facts[element.keyword])
     return instance
 
 

@@ -8,8 +8,9 @@ from fastapi.openapi.utils import get_openapi
 
 from app.dicom.rendering_options import IccProfile
 from app.web.dependencies import UID
-from app.web.dicomweb import RESOURCES, URI_SERVICE, Resource
+from app.web.dicomweb import READ, RESOURCES, URI_SERVICE, Resource
 from app.web.problem_forms import FORMS, PROBLEM_JSON
+from app.web.relations import RELATIONS, Related
 from app.web.search_parameters import FLAGS
 from app.web.transactions import TRANSACTIONS, Transaction
 
@@ -53,6 +54,8 @@ def describe(app: FastAPI, prefix: str) -> None:
                 operations = schema["paths"].setdefault(below + resource.path.replace(":path", ""), {})
                 for method in resource.methods:
                     operations[method.lower()] = _operation(resource, method)
+            for path, related in RELATIONS.items():
+                schema["paths"][path] = {method.lower(): _relation(path, related, method) for method in READ}
             app.openapi_schema = schema
         return app.openapi_schema
 
@@ -78,6 +81,24 @@ def _operation(resource: Resource, method: str) -> dict[str, Any]:
     if transaction.takes:
         operation["requestBody"] = {"required": method == "POST", "content": _content(transaction.takes)}
     return operation
+
+
+def _relation(path: str, related: Related, method: str) -> dict[str, Any]:
+    text = related.__doc__ or ""
+    name = path[path.index("{") + 1 : -1]
+    content = {"content": _content(["application/json"])} if method != "HEAD" else {}
+    return {
+        "tags": ["Corpus"],
+        "summary": text.partition(".")[0],
+        "operationId": f"{related.__name__}_{method}",
+        "parameters": [{"name": name, "in": "path", "required": True, "schema": _TEXT}],
+        "responses": {
+            "200": {"description": "What belongs together", **content},
+            "304": {"description": _SUCCESSES["304"]},
+            "4XX": _PROBLEM,
+            "5XX": _PROBLEM,
+        },
+    }
 
 
 def _responses(transaction: Transaction, method: str) -> dict[str, Any]:
