@@ -73,7 +73,8 @@ def create_app(settings: Settings) -> ASGIApp:
         logger.warning("Anyone may store: DERMZOO_ALLOW_ANONYMOUS_STORE is on")
     served: ASGIApp = Options(app, Capabilities(settings.base_url).answer)
     if budget is not None:
-        served = Throttle(served, budget, app.state.clients, refuse=REFUSE)
+        limits = app.state.limits
+        served = Throttle(served, budget, app.state.clients, kind_of=limits.kind_of, refuse=REFUSE)
     served = PublicCors(Authentication(served, archive))
     return RequestLog(served, app.state.metrics, request_log_writer(settings.log_level))
 

@@ -1,7 +1,6 @@
 """What is drawn from an upstream, charged to the budget that all processes share (config/throttle.toml)."""
 
 import asyncio
-from functools import partial
 
 from app.throttle.budget import Budget
 from app.throttle.limits import RouteRefused
@@ -21,7 +20,7 @@ class Meter:
         """Count a request, and wait for its turn; raises RouteRefused when that would take too long."""
         if self._budget is None:
             return
-        wait_s = await self._budget.apart(partial(self._budget.draw_upstream, self._name, requests=1))
+        wait_s = await self._budget.soon(self._budget.drawing_upstream(self._name, requests=1))
         if isinstance(wait_s, Refusal):
             raise RouteRefused(wait_s)
         if wait_s:
@@ -37,4 +36,4 @@ class Meter:
         """Charge what is not charged yet."""
         size, self._uncharged_bytes = self._uncharged_bytes, 0
         if self._budget is not None and size:
-            self._budget.later(partial(self._budget.draw_upstream, self._name, size=size))
+            self._budget.later(self._budget.drawing_upstream(self._name, size=size))

@@ -17,6 +17,8 @@ REMEMBERED_UPSTREAMS = 256
 SHARED_NAME = "global-bytes"
 # A process that dies gives no seat back. So seats also come back by themselves, all in so many seconds.
 SEATS_RETURN_S = 600.0
+CHEAP_BYTES = 4096  # an answer to a health check, or of /quota, is smaller
+LAST_PART = 10  # of the rate of all, for these when nothing else is left
 SEATS_KEPT = 8  # by a process, for a client that is far from its limit
 MANY_SEATS = 32
 Unit = Literal["requests", "content-bytes", "concurrent-requests"]
@@ -39,8 +41,10 @@ class Account(NamedTuple):
     lines: tuple[Line, ...]  # of an admission, in the order of its draws
     queued: tuple[Draw, ...]  # admission that may wait
     at_once: tuple[Draw, ...]  # admission that may not
-    cheap: tuple[Draw, ...]  # admission of what is answered even without bytes
-    cheap_lines: tuple[Line, ...]  # in the order of its draws
+    cheap_lines: tuple[Line, ...]  # of what is answered even without bytes, in the order of its draws
+    cheap: tuple[Draw, ...]
+    last_lines: tuple[Line, ...]  # the same when all together are so deep in debt that a reserve must do
+    last: tuple[Draw, ...]
     paying: tuple[Line, ...]  # for every byte
     seat: Line | None  # of a request under way
     seats_kept: int
@@ -51,9 +55,11 @@ class Account(NamedTuple):
 class Route(NamedTuple):
     """The bucket of one client and a kind of costly route."""
 
+    kind: RouteKind
     line: Line
-    one: tuple[Draw, ...]
-    ahead: tuple[Draw, ...]
+    queued: Draw  # of a request that may wait
+    at_once: Draw  # of one that may not
+    ahead: Draw | None
 
 
 class Upstream(NamedTuple):
@@ -71,9 +77,14 @@ class Book:
         self._key = key
         shared = policy.shared
         self.rate_for_all = self._line(SHARED_NAME, "content-bytes", "", shared.bytes, 1.0, is_shared=True)
-        # Refusals, and answers to health checks, go out although it is empty: until its debt is so deep.
+        # Refusals, and answers to health checks, go out although it is empty: until its debt is so deep. What
+        # streams owe together may be deeper; then there are the last of the reserve, which fills more slowly.
         self.reserve_bytes = reserve_bytes(shared.bytes.burst)
-        self.cheap_for_all = Draw(self.rate_for_all.bucket, 0, 1 - 2 * self.reserve_bytes)
+        last_bytes = self.reserve_bytes / 2 if self.reserve_bytes / 2 >= CHEAP_BYTES else 0.0
+        last = Allowance(per_second=shared.bytes.per_second / LAST_PART, burst=max(1.0, last_bytes))
+        self.last_for_all = self._line("global-reserve-bytes", "content-bytes", "", last, 1.0, is_shared=True)
+        least = 1 - 2 * self.reserve_bytes + last_bytes
+        self.cheap_for_all = Draw(self.rate_for_all.bucket, 0, least)
         self.shared = (
             self.rate_for_all,
             *self._quotas("global", "", shared.bytes_per_day, shared.bytes_per_month, is_shared=True),
@@ -95,7 +106,8 @@ class Book:
             requests, seat, own = self._own_lines(client, factor)
         paying = (*own, *self.shared)
         lines = tuple(line for line in (requests, seat, *paying) if line is not None)
-        cheap_lines = tuple(line for line in (requests, self.rate_for_all) if line is not None)
+        own_requests = () if requests is None else (requests,)
+        own_draws = self._admission(own_requests, self.policy.hold.longest_s)
         ahead = draw_ahead(requests.bucket) if requests else None
         seats = int(seat.bucket.burst) if seat else 0
         return Account(
@@ -104,8 +116,10 @@ class Book:
             lines,
             queued=self._admission(lines, self.policy.hold.longest_s),
             at_once=self._admission(lines, 0),
-            cheap=(*self._admission(cheap_lines[:-1], self.policy.hold.longest_s), self.cheap_for_all),
-            cheap_lines=cheap_lines,
+            cheap_lines=(*own_requests, self.rate_for_all),
+            cheap=(*own_draws, self.cheap_for_all),
+            last_lines=(*own_requests, self.last_for_all),
+            last=(*own_draws, Draw(self.last_for_all.bucket, CHEAP_BYTES, CHEAP_BYTES)),
             paying=paying,
             seat=seat,
             seats_kept=min(SEATS_KEPT, seats // MANY_SEATS),
@@ -147,9 +161,8 @@ class Book:
     def _open_route(self, client: Client, kind: RouteKind) -> Route:
         name, allowance = f"{kind}-requests", self.policy.route(kind)
         line = self._line(name, "requests", client.key, allowance, self._terms(client)[1])
-        least = 1 - line.bucket.per_second * self.policy.hold.longest_s
-        ahead = draw_ahead(line.bucket)
-        return Route(line, (Draw(line.bucket, 1, least),), (ahead,) if ahead else ())
+        queued, at_once = (self._admit(line, wait_s) for wait_s in (self.policy.hold.longest_s, 0))
+        return Route(kind, line, queued, at_once, draw_ahead(line.bucket))
 
     def _open_upstream(self, name: str) -> Upstream:
         allowed = self.policy.upstream_named(name)

@@ -8,11 +8,27 @@ read from the right, and no further than the first address that we do not operat
 
 from collections.abc import Iterable, MutableMapping
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any, NamedTuple
 
 Network = IPv4Network | IPv6Network
 Address = IPv4Address | IPv6Address
+
+# Where the people who run a server ask from: its own host, and networks that no provider bills (RFC 6890).
+INSIDE = tuple(
+    ip_network(text)
+    for text in (
+        "127.0.0.0/8",
+        "10.0.0.0/8",
+        "172.16.0.0/12",
+        "192.168.0.0/16",
+        "169.254.0.0/16",
+        "100.64.0.0/10",
+        "::/64",  # of which ::1 is
+        "fc00::/7",
+        "fe80::/10",
+    )
+)
 
 PRINCIPAL = "dermzoo.principal"  # set by the layer that checks tokens: an object with token_id: str | None
 REMEMBERED_PEERS = 16384
@@ -42,6 +58,13 @@ class Clients:
         peer = scope.get("client")
         client, is_proxy = self._peer(peer[0] if peer else "")
         return self._behind(client, scope["headers"]) if is_proxy else client
+
+    def is_inside(self, client: Client) -> bool:
+        """Say whether a client is on this host, on a network of its own, or one of our proxies itself."""
+        address = parse_address(client.key.removeprefix("ip:").removesuffix("/64"))
+        if address is None:
+            return client.key == "local"
+        return is_within(address, INSIDE) or self._is_proxy(address)
 
     def _examine(self, host: str) -> tuple[Client, bool]:
         address = parse_address(host)

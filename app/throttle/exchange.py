@@ -8,11 +8,12 @@ back-pressure holds.
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
-from functools import partial
 from typing import Any
 
 from app.throttle.accounts import Account
 from app.throttle.budget import Budget
+from app.throttle.policy import RouteKind
+from app.throttle.steps import Steps
 from app.throttle.verdicts import Debt, Refusal
 
 Message = MutableMapping[str, Any]
@@ -46,6 +47,8 @@ class Exchange:
     refused: Refusal | None = None
     is_gone = False  # the client left before the answer was complete
     is_hung_up = False  # the connection was ended without an answer
+    kind: RouteKind | None = None  # of costly route, as which it was counted
+    is_free = False  # of our own people, answered although nobody pays
     _header_bytes = 0
     _body_bytes: int | None = None  # as the application announced
     _reserved_bytes = 0  # charged, and not sent yet
@@ -97,11 +100,11 @@ class Exchange:
         if self.is_gone:
             raise ClientGone("the client has gone")
         kind = message["type"]
-        if kind == "http.response.body":
+        if kind == "http.response.body" and not self.is_free:
             if self._budget.is_remote:
                 return self._send_apart(message)
             more = message.get("more_body", False)
-            size = self._charge(message)
+            size = self._charge_ahead(message) or self._budget.run(self._charging(message))
             if size < 0:
                 return self._send_paced(message["body"], more=more)
             self.bytes_charged += size
@@ -140,7 +143,7 @@ class Exchange:
         """
         del self._receive, self._send
         if self._reserved_bytes > 0:
-            self._budget.later(partial(self._budget.owe, self.account, -self._reserved_bytes))
+            self._budget.later(self._budget.owing(self.account, -self._reserved_bytes))
         if self._watch is None:
             return
         if not self._watch.done():
@@ -148,27 +151,27 @@ class Exchange:
         elif not self._watch.cancelled():
             self._watch.exception()  # retrieved: the application had no use for it
 
-    def _charge(self, message: Message) -> int:
+    def _charging(self, message: Message) -> Steps[int]:
         """Charge a piece of the body and its head; return how many bytes, -1 when it must be paced."""
         body_size = len(message.get("body", b"")) if self._has_body else 0
         size = body_size + self._header_bytes
         if not body_size or self._is_cheap:
             if size:
-                self._budget.owe(self.account, size)
-        elif size <= self._reserved_bytes:
-            self._reserved_bytes -= size
-        elif not (self._reserve(message, size) or self._budget.spend(self.account, size)):
-            return -1
+                yield from self._budget.owing(self.account, size)
+        elif not (yield from self._reserving(message, size)):
+            is_spent = yield from self._budget.spending(self.account, size)
+            if not is_spent:
+                return -1
         self._header_bytes = 0
         return size
 
-    def _reserve(self, message: Message, size: int) -> bool:
+    def _reserving(self, message: Message, size: int) -> Steps[bool]:
         """Charge all of an answer whose length is known with its first piece, if the balances cover it."""
         if self._body_bytes is None or not message.get("more_body", False):
             return False
         whole = self._body_bytes + size - len(message["body"])
         self._body_bytes = None
-        if whole <= size or not self._budget.spend(self.account, whole):
+        if whole <= size or not (yield from self._budget.spending(self.account, whole)):
             return False
         self._reserved_bytes = whole - size
         return True
@@ -177,7 +180,7 @@ class Exchange:
         """Send, charging off the event loop what was not charged ahead."""
         more, size = message.get("more_body", False), self._charge_ahead(message)
         if not size:
-            size = await self._budget.apart(partial(self._charge, message))
+            size = await self._budget.soon(self._charging(message))
         if size < 0:
             await self._send_paced(message["body"], more=more)
             return
@@ -187,12 +190,16 @@ class Exchange:
 
     def _charge_ahead(self, message: Message) -> int:
         """Charge a piece without asking a store; return how many bytes, 0 if it cannot be."""
+        if self._is_cheap:
+            return 0
         body_size = len(message.get("body", b"")) if self._has_body else 0
         size = body_size + self._header_bytes
         if size <= self._reserved_bytes:
             self._reserved_bytes -= size
         elif not self._budget.spend_ahead(self.account, size):
             return 0
+        elif self._body_bytes is not None:
+            self._body_bytes -= body_size
         self._header_bytes = 0
         return size
 
@@ -215,13 +222,13 @@ class Exchange:
 
     async def _pay(self, size: int) -> float:
         """Charge bytes whatever the balances, and wait until they may be sent; return how long that was."""
-        debt = await self._budget.apart(partial(self._budget.owe, self.account, size))
+        debt = await self._budget.soon(self._budget.owing(self.account, size))
         if not debt.wait_s:
             return 0.0
         try:
             await self._wait_out(debt)
         except BaseException:
-            self._budget.later(partial(self._budget.owe, self.account, -size))  # not sent after all
+            self._budget.later(self._budget.owing(self.account, -size))  # not sent after all
             raise
         return debt.wait_s
 

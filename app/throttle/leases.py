@@ -14,6 +14,7 @@ from app.throttle.bucket import Bucket, Draw
 
 REQUESTS = 64  # at most
 BYTES = 256 * 1024  # at most, in all that a process has of one client
+LOW = 32  # left, at which a process takes more in good time where the store is far away
 PLENTY = 64  # leases that a bucket must hold before one is taken from it
 MOST_CLIENTS = 256  # at a time, so that no more than 64 MiB were charged and may still go out
 
@@ -21,7 +22,7 @@ MOST_CLIENTS = 256  # at a time, so that no more than 64 MiB were charged and ma
 class Lease:
     """What is left of what one client's requests are served from; an empty one is nothing taken."""
 
-    __slots__ = ("bytes", "requests", "routes", "seated", "seats")
+    __slots__ = ("bytes", "is_filling", "requests", "routes", "seated", "seats")
 
     def __init__(self) -> None:
         self.requests = 0
@@ -29,6 +30,17 @@ class Lease:
         self.seats = 0  # counted in the store as ours
         self.seated = 0  # requests under way
         self.routes: dict[str, int] = {}  # requests left, by kind of route
+        self.is_filling = False  # more is asked for already
+
+    def is_low(self, kind: str | None) -> bool:
+        """Say whether it is time to take more, for requests to a kind of route too."""
+        if self.is_filling:
+            return False
+        return (
+            self.requests < LOW
+            or self.bytes < BYTES // 4
+            or (kind is not None and self.routes.get(kind, 0) < LOW)
+        )
 
 
 class Leases:
@@ -38,11 +50,19 @@ class Leases:
         self._taken: dict[Lease, None] = {}  # in the order they were first taken
         self._lock = Lock()
 
-    def enter(self, lease: Lease) -> bool:
-        """Serve one request of a client from its lease; it needs a seat, and bytes to be answered with."""
+    def enter(self, lease: Lease, kind: str | None = None) -> bool:
+        """Serve one request of a client from its lease, to a kind of costly route perhaps.
+
+        It needs a seat, and bytes to be answered with.
+        """
         with self._lock:
             if lease.requests < 1 or lease.bytes < 1 or lease.seated >= lease.seats:
                 return False
+            if kind is not None:
+                left = lease.routes.get(kind)
+                if not left:
+                    return False
+                lease.routes[kind] = left - 1
             lease.requests -= 1
             lease.seated += 1
             return True
@@ -86,18 +106,14 @@ class Leases:
             lease.routes[kind] = left - 1
             return True
 
-    def add(self, lease: Lease, requests: int, size: int) -> None:
-        """Give a client what was just charged, up to the most that it may have."""
+    def add(self, lease: Lease, requests: int, size: int, kind: str | None = None, of_route: int = 0) -> None:
+        """Give a client what was just charged, up to the most bytes that it may have."""
         with self._lock:
             self._hold(lease)
             lease.requests += requests
             lease.bytes = min(BYTES, lease.bytes + size)
-
-    def add_route(self, lease: Lease, kind: str, requests: int) -> None:
-        """Give a client requests to a kind of route that were just charged."""
-        with self._lock:
-            self._hold(lease)
-            lease.routes[kind] = lease.routes.get(kind, 0) + requests
+            if kind is not None and of_route:
+                lease.routes[kind] = lease.routes.get(kind, 0) + of_route
 
     def _hold(self, lease: Lease) -> None:
         if lease in self._taken:

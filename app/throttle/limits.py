@@ -12,7 +12,6 @@ import functools
 import inspect
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
-from functools import partial
 from typing import Any, Literal, cast
 
 from limits import RateLimitItem
@@ -33,7 +32,7 @@ from app.throttle.exchange import ClientGone, Exchange, Sleep
 from app.throttle.middleware import RECORD
 from app.throttle.policy import RouteKind
 from app.throttle.refusals import Refuse, refuse
-from app.throttle.routes import unlimited_routes
+from app.throttle.routes import KindsByPath, placed_routes, unlimited_routes
 from app.throttle.verdicts import Refusal
 
 STRATEGY = "token-bucket"
@@ -92,17 +91,20 @@ class TokenBucketStrategy(RateLimiter):
     def test(self, item: RateLimitItem, *identifiers: str, cost: int = 1) -> bool:
         """Say whether a request would be served at once."""
         del item, cost
-        return not self._budget.route_refusal(*self._of(*identifiers)).wait_s
+        return not self._refusal(*identifiers).wait_s
 
     def get_window_stats(self, item: RateLimitItem, *identifiers: str) -> WindowStats:
         """Return when a request passes again, and what is left at least; slowapi's headers, off here, ask."""
         del item
-        wait_s = self._budget.route_refusal(*self._of(*identifiers)).wait_s
+        wait_s = self._refusal(*identifiers).wait_s
         return WindowStats(wait_s, 0 if wait_s else 1)
 
     @property
     def _budget(self) -> Budget:
         return cast("BudgetStorage", self.storage).budget
+
+    def _refusal(self, *identifiers: str) -> Refusal:
+        return self._budget.run(self._budget.refusing_route(*self._of(*identifiers)))
 
     def _of(self, key: str, kind: str) -> tuple[Account, RouteKind]:
         return self._budget.account(Client(key, key.startswith("token:"))), cast("RouteKind", kind)
@@ -123,6 +125,7 @@ class RouteLimits:
         self._budget, self._clients, self._sleep, self._answer = budget, clients, sleep, refuse
         self._limited: dict[tuple[object, str], Endpoint] = {}
         self._known: dict[object, str] = {}
+        self._kinds = KindsByPath((), {})
         self._limiter = None if budget is None else _slowapi(budget, self._key())
 
     def limited(self, endpoint: Endpoint, kind: RouteKind | Literal["cheap"]) -> Endpoint:
@@ -150,8 +153,8 @@ class RouteLimits:
             raise error
         assert error.limit is not None
         kind = cast("RouteKind", error.limit.scope)
-        ask = partial(self._budget.route_refusal, self._account(request), kind)
-        return self._refused(request, await self._budget.apart(ask))
+        steps = self._budget.refusing_route(self._account(request), kind)
+        return self._refused(request, await self._budget.soon(steps))
 
     def _refused(self, request: Request, refusal: Refusal) -> Response:
         record = request.scope.get(RECORD)
@@ -165,29 +168,45 @@ class RouteLimits:
         return response
 
     def check_routes(self, app: Starlette) -> None:
-        """Raise SettingsError naming every route of the app, mounted ones too, that has no limit."""
+        """Raise SettingsError naming every route of the app, mounted ones too, that has no limit.
+
+        From then on `kind_of` knows the costly ones.
+        """
         found = list(unlimited_routes(app, self._known.__contains__))
         if found:
             raise SettingsError(f"routes without a limit: {', '.join(found)}")
+        self._kinds = KindsByPath(placed_routes(app), self._known)
+
+    def kind_of(self, method: str, path: str) -> RouteKind | None:
+        """Return of which kind of costly route a request is, as far as method and path tell."""
+        return self._kinds.of(method, path)
 
     async def admit(self, request: Request, kind: RouteKind) -> None:
         """Count one request of a kind, and wait for its turn; raises RouteRefused."""
         if self._budget is None:
             return
-        admission = await self._budget.apart(partial(self._budget.admit_route, self._account(request), kind))
+        admission = await self._verdict(request, kind)
         if isinstance(admission, Refusal):
             raise RouteRefused(admission)
         if admission:
             await self._wait(request, kind, admission)
 
-    def _ask(self, endpoint: Endpoint, kind: RouteKind) -> Endpoint:
+    async def _verdict(self, request: Request, kind: RouteKind) -> float | Refusal:
+        """Return what the admission said; where the kind was not known then, ask in a step of its own."""
         assert self._budget is not None
-        is_leased = self._budget.is_leased
+        record = request.scope.get(RECORD)
+        if isinstance(record, Exchange) and record.kind == kind:
+            return 0.0
+        account = self._account(request)
+        if self._budget.is_leased(account, kind):
+            return 0.0
+        return await self._budget.soon(self._budget.admitting_route(account, kind))
 
+    def _ask(self, endpoint: Endpoint, kind: RouteKind) -> Endpoint:
         @functools.wraps(endpoint)
         async def in_turn(request: Request) -> Any:  # noqa: ANN401 - whatever the endpoint has
             record = request.scope.get(RECORD)
-            if not (isinstance(record, Exchange) and is_leased(record.account, kind)):
+            if not (isinstance(record, Exchange) and record.kind == kind):
                 try:
                     await self.admit(request, kind)
                 except RouteRefused as error:
@@ -209,16 +228,11 @@ class RouteLimits:
 
         in_turn.__name__ = f"{endpoint.__name__}-{len(self._limited)}"
         limited: Endpoint = self._limiter.shared_limit("1/second", scope=kind)(in_turn)
-        budget = self._budget
-        assert budget is not None
 
         @functools.wraps(endpoint)
         async def asked_first(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - whatever the endpoint has
-            account = self._account(kwargs["request"] if "request" in kwargs else args[0])
-            if budget.is_leased(account, kind):
-                _admission.set(0.0)
-            else:
-                _admission.set(await budget.apart(partial(budget.admit_route, account, kind)))
+            request = kwargs["request"] if "request" in kwargs else args[0]
+            _admission.set(await self._verdict(request, kind))
             return await limited(*args, **kwargs)
 
         return asked_first
@@ -232,7 +246,7 @@ class RouteLimits:
             await record.wait(wait_s)
         except ClientGone:
             assert self._budget is not None
-            self._budget.later(partial(self._budget.withdraw, record.account, kind))
+            self._budget.later(self._budget.withdrawing(record.account, kind))
             raise
 
     def _key(self) -> Callable[[Request], str]:

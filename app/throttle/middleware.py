@@ -1,6 +1,7 @@
 """The limiter of every HTTP request, whatever its path or method: 404, 405 and OPTIONS too. Plain ASGI.
 
-On entry one atomic step counts the request and looks at the byte buckets. A client that is over its own
+On entry one atomic step counts the request, also as one of its kind of costly route, and looks at the byte
+buckets. A client that is over its own
 limit is held until it is its turn, for viewers do not retry, and is refused with 429 only if that would
 take too long; when all clients together are, new requests get 503 and started answers go on slowly. Bytes
 are charged as they go out (exchange.py). A started body is slowed down, and cut only if all clients together
@@ -11,11 +12,12 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterator
 from contextlib import contextmanager
-from functools import partial
 
+from app.throttle.accounts import Account
 from app.throttle.budget import REFUSAL_BYTES, Budget
 from app.throttle.clients import Clients
 from app.throttle.exchange import ClientGone, Exchange, Message, Receive, Send, Sleep
+from app.throttle.policy import RouteKind
 from app.throttle.refusals import Refuse, refuse
 from app.throttle.seating import SeatQueues
 from app.throttle.verdicts import Refusal
@@ -29,7 +31,11 @@ BYPASSES = frozenset({"http.response.pathsend", "http.response.zerocopysend"})
 
 
 class Throttle:
-    """ASGI middleware; `cheap_paths` are answered even when bytes have run out; their requests count."""
+    """ASGI middleware; `cheap_paths` are answered even when bytes have run out; their requests count.
+
+    `inside_paths` are answered to our own people whatever the balances: who ends a server that does not
+    answer in time must not end it for being asked too much.
+    """
 
     def __init__(
         self,
@@ -38,11 +44,15 @@ class Throttle:
         clients: Clients,
         *,
         cheap_paths: Collection[str] = ("/livez", "/readyz", "/quota"),
+        inside_paths: Collection[str] = ("/livez", "/readyz", "/metrics"),
+        kind_of: Callable[[str, str], RouteKind | None] = lambda _method, _path: None,
         sleep: Sleep = asyncio.sleep,
         refuse: Refuse = refuse,
     ) -> None:
+        """`kind_of` tells from method and path of which kind of costly route a request is."""
         self._app, self._budget, self._clients, self._answer = app, budget, clients, refuse
         self._cheap_paths, self._sleep = frozenset(cheap_paths), sleep
+        self._inside_paths, self._kind_of = frozenset(inside_paths), kind_of
         self._held: Counter[str] = Counter()  # requests waiting in this process, by client
         self._seats = SeatQueues(budget.now)
 
@@ -51,56 +61,73 @@ class Throttle:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        budget = self._budget
-        account = budget.account(self._clients.identify(scope))
-        is_cheap = scope["path"] in self._cheap_paths
+        account = self._budget.account(self._clients.identify(scope))
+        method, path = scope["method"], scope["path"]
+        is_inside = path in self._inside_paths and self._is_inside(account)
+        is_cheap = is_inside or path in self._cheap_paths
         exchange = Exchange(
-            budget,
-            account,
-            receive,
-            send,
-            self._sleep,
-            is_cheap=is_cheap,
-            is_head=scope["method"] == "HEAD",
+            self._budget, account, receive, send, self._sleep, is_cheap=is_cheap, is_head=method == "HEAD"
         )
+        exchange.kind = self._kind_of(method, path)
         scope[RECORD] = exchange
         _close_bypasses(scope)
-        is_seated, wait_s = False, 0.0
         try:
-            if is_cheap or self._seats.has(account.client.key) or not budget.may_enter(account):
-                admission = await self._admit(exchange, is_cheap=is_cheap)
-                if isinstance(admission, Refusal):
-                    await self._refuse(exchange, admission, scope, send)
-                    return
-                wait_s = admission
-            is_seated = not is_cheap
-            if wait_s:
-                await self._hold(exchange, wait_s)
-            await self._app(scope, exchange.receive, exchange.send)
+            if is_inside:
+                exchange.is_free = not await self._budget.soon(self._budget.counting(account))
+                await self._app(scope, exchange.receive, exchange.send)
+            else:
+                await self._serve(exchange, scope, send, is_cheap=is_cheap)
         except Exception as error:
             # Whatever the application makes of the exception that told it to stop, nobody is left to hear it.
             if not _comes_from_gone_client(error):
                 raise
         finally:
             exchange.finish()
-            if is_seated:
+
+    async def _serve(self, exchange: Exchange, scope: Message, send: Send, *, is_cheap: bool) -> None:
+        budget, account, wait_s = self._budget, exchange.account, 0.0
+        key = account.client.key
+        if is_cheap or self._seats.has(key) or not budget.may_enter(account, exchange.kind):
+            admission = await self._admit(exchange, is_cheap=is_cheap)
+            if isinstance(admission, Refusal):
+                await self._refuse(exchange, admission, scope, send)
+                return
+            wait_s = admission
+        try:
+            if wait_s:
+                await self._hold(exchange, wait_s)
+            await self._app(scope, exchange.receive, exchange.send)
+        finally:
+            if not is_cheap:
                 budget.leave(account)
-                self._seats.wake(account.client.key)
+                self._seats.wake(key)
+
+    def _is_inside(self, account: Account) -> bool:
+        return account.treatment == "unlimited" or (
+            account.treatment == "limited" and self._clients.is_inside(account.client)
+        )
 
     async def _admit(self, exchange: Exchange, *, is_cheap: bool) -> float | Refusal:
         """Ask the budget, and wait for the end of another request if only that is in the way."""
-        budget, account = self._budget, exchange.account
+        budget, account, kind = self._budget, exchange.account, exchange.kind
+        if is_cheap:
+            return await budget.soon(budget.admitting_cheap(account))
         key, hold = account.client.key, budget.policy.hold
         may_wait = self._held.get(key, 0) < hold.requests_per_client
-        ask = partial(budget.apart, partial(budget.admit, account, may_wait=may_wait, cheap=is_cheap))
-        has_queue = may_wait and not is_cheap and self._seats.has(key)
+
+        async def ask() -> float | Refusal:
+            if budget.may_enter(account, kind):
+                return 0.0
+            return await budget.soon(budget.admitting(account, kind, may_wait=may_wait))
+
+        has_queue = may_wait and self._seats.has(key)
         if not has_queue:
             admission = await ask()
         if has_queue or (may_wait and isinstance(admission, Refusal) and admission.is_for_seats):
             with self._holding(key):
                 admission = await self._seats.wait(exchange, ask, hold.longest_s)
         if isinstance(admission, Refusal) and admission.is_for_seats:
-            budget.later(partial(budget.owe, account, REFUSAL_BYTES))
+            budget.later(budget.owing(account, REFUSAL_BYTES))
         return admission
 
     async def _hold(self, exchange: Exchange, seconds: float) -> None:
@@ -108,7 +135,8 @@ class Throttle:
             try:
                 await exchange.wait(seconds)
             except ClientGone:
-                self._budget.later(partial(self._budget.withdraw, exchange.account))
+                budget, kinds = self._budget, {None, exchange.kind}
+                budget.later(budget.withdrawing(exchange.account, *kinds))
                 raise
 
     @contextmanager
@@ -125,17 +153,17 @@ class Throttle:
         exchange.refused = refusal
         budget, delay_s = self._budget, refusal.delay_s
         if refusal.is_denied:
-            debt = await budget.apart(partial(budget.owe, exchange.account, REFUSAL_BYTES))
+            debt = await budget.soon(budget.owing(exchange.account, REFUSAL_BYTES))
             delay_s = debt.wait_s
         if delay_s > budget.policy.hold.longest_s and ABORT in scope:
-            budget.later(partial(budget.owe, exchange.account, -REFUSAL_BYTES))
+            budget.later(budget.owing(exchange.account, -REFUSAL_BYTES))
             await _hang_up(exchange, scope)
             return
         if refusal.delay_s:
             try:
                 await exchange.wait(refusal.delay_s)
             except ClientGone:
-                self._budget.later(partial(self._budget.owe, exchange.account, -REFUSAL_BYTES))
+                budget.later(budget.owing(exchange.account, -REFUSAL_BYTES))
                 raise
         text = self._budget.policy.refusal
         answer = self._answer(refusal, exchange.account.client, scope["headers"], text)

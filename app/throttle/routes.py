@@ -1,12 +1,14 @@
-"""Which routes have no limit: a walk over everything that an application can answer."""
+"""Which routes have no limit, and which are costly: walks over everything that an application can answer."""
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute, Host, Mount, Router
+
+from app.throttle.policy import ROUTE_KINDS, RouteKind
 
 # FastAPI makes these itself, from this module; the limit of all requests is enough for them.
 FASTAPI_PAGES = ("openapi_url", "docs_url", "redoc_url", "swagger_ui_oauth2_redirect_url")
@@ -57,3 +59,58 @@ def _mounted(route: Mount | Host, is_limited: Callable[[object], bool], path: st
         yield from unlimited_routes(app, is_limited, path)
     elif not is_limited(app):
         yield f"{type(route).__name__} {path} ({type(app).__name__})"
+
+
+class Placed(NamedTuple):
+    """A route at its path."""
+
+    path: str
+    methods: frozenset[str]
+    endpoint: object
+
+
+def placed_routes(app: Starlette) -> Iterator[Placed]:
+    """Yield the routes of an application itself, with their whole paths; not those of mounted ones."""
+    for context in iter_route_contexts(list(app.router.routes)):
+        if context.path and context.endpoint is not None:
+            yield Placed(context.path, frozenset(context.methods or ()), context.endpoint)
+
+
+class KindsByPath:
+    """Tells the kind of a costly route from method and path, in a step for each part of the path.
+
+    A router would find the same route, and takes ten times as long; it is asked anyway when the request has
+    been let in. What is not found here is counted there.
+    """
+
+    def __init__(self, routes: Iterable[Placed], kinds: Mapping[object, str]) -> None:
+        """`kinds` has that of every endpoint."""
+        self._root: _Branch = _Branch()
+        for route in routes:
+            kind = kinds.get(route.endpoint)
+            if kind in ROUTE_KINDS:
+                branch = self._root
+                for part in filter(None, route.path.split("/")):
+                    branch = branch.parts.setdefault("{" if "{" in part else part, _Branch())
+                branch.kinds.update(dict.fromkeys(route.methods, kind))
+
+    def of(self, method: str, path: str) -> RouteKind | None:
+        """Return the kind of a request; None for what is not costly, or not known."""
+        branch = self._root
+        for part in path.split("/"):
+            if part:
+                found = branch.parts.get(part) or branch.parts.get("{")
+                if found is None:
+                    return None
+                branch = found
+        return branch.kinds.get(method)
+
+
+class _Branch:
+    """What may follow on the beginning of a path; `{` stands for any one part."""
+
+    __slots__ = ("kinds", "parts")
+
+    def __init__(self) -> None:
+        self.parts: dict[str, _Branch] = {}
+        self.kinds: dict[str, RouteKind] = {}

@@ -114,9 +114,13 @@ class _World:
             self._admit(visit, may_queue=True)
 
     def _admit(self, visit: _Visit, *, may_queue: bool) -> None:
-        admission = self._budget.admit(visit.account, cheap=visit.asked.is_cheap)
+        budget, asked = self._budget, visit.asked
+        if asked.is_cheap:
+            admission = budget.run(budget.admitting_cheap(visit.account))
+        else:
+            admission = budget.admit(visit.account, asked.kind)
         if not isinstance(admission, Refusal):
-            self._later(admission, lambda: self._route(visit))
+            self._later(admission, lambda: self._send(visit))
             visit.waited_s += admission
         elif may_queue and admission.is_for_seats:
             self._queue(visit)
@@ -142,16 +146,6 @@ class _World:
         visit.waited_s += self.now_s - visit.queued_at_s
         if not self._queues[key]:
             del self._queues[key]
-
-    def _route(self, visit: _Visit) -> None:
-        kind = visit.asked.kind
-        admission = self._budget.admit_route(visit.account, kind) if kind else 0.0
-        if isinstance(admission, Refusal):
-            self._refuse(visit, admission)
-            self._end(visit)
-            return
-        visit.waited_s += admission
-        self._later(admission, lambda: self._send(visit))
 
     def _send(self, visit: _Visit) -> None:
         size = visit.asked.sent_bytes

@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 from hashlib import blake2b
 from threading import Lock
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from app.throttle.bucket import Bucket, Draw
 from app.throttle.slots import SlotTable, table_bytes
@@ -14,11 +14,11 @@ from app.throttle.slots import SlotTable, table_bytes
 DEFAULT_SLOTS = 65536
 SALT_BYTES = 16
 
+Taken = tuple[bool, list[float]]  # whether the draws were made, and the balances after that
+
 
 class BucketStore(Protocol):
     """Balances of buckets; safe from any thread. A call takes microseconds, of a remote store up to 50 ms."""
-
-    is_remote: bool
 
     def clock(self) -> float:
         """Return the time for `now`, in seconds."""
@@ -26,7 +26,7 @@ class BucketStore(Protocol):
     def key(self, name: str) -> int:
         """Return the 64 bits that stand for a bucket's name in this store."""
 
-    def take(self, draws: Sequence[Draw], now: float) -> tuple[bool, list[float]]:
+    def take(self, draws: Sequence[Draw], now: float) -> Taken:
         """Take every draw or none, in one atomic step.
 
         Each bucket may occur once. `now` is a reading of the clock. Returns whether the draws were
@@ -40,6 +40,20 @@ class BucketStore(Protocol):
         """Let go of files and memory."""
 
 
+@runtime_checkable
+class RemoteStore(BucketStore, Protocol):
+    """A store that is another server: it takes many at once, and need not answer."""
+
+    def ask_many(self, asked: Sequence[Sequence[Draw]], now: float) -> list[Taken]:
+        """Take for each of those who ask every draw or none, in one call; for all, or it stands in."""
+
+    def stand_in(self, draws: Sequence[Draw]) -> Taken | None:
+        """Take from the part of this process while the server is left alone; None when it is to be asked."""
+
+    def give_up(self, draws: Sequence[Draw]) -> Taken:
+        """Take from the part of this process, and leave the server alone for a while."""
+
+
 def salted_key(salt: bytes, name: str) -> int:
     """Return 64 bits for a name, never 0; without the salt nobody can choose names whose slots collide."""
     return int.from_bytes(blake2b(name.encode(), digest_size=8, key=salt).digest(), "little") | 1
@@ -47,8 +61,6 @@ def salted_key(salt: bytes, name: str) -> int:
 
 class MemoryStore:
     """Balances of one process, forgotten when it ends."""
-
-    is_remote = False
 
     def __init__(self, slots: int = DEFAULT_SLOTS) -> None:
         self._table = SlotTable(memoryview(bytearray(table_bytes(slots))))
@@ -63,7 +75,7 @@ class MemoryStore:
         """Return the 64 bits that stand for a bucket's name."""
         return salted_key(self._salt, name)
 
-    def take(self, draws: Sequence[Draw], now: float) -> tuple[bool, list[float]]:
+    def take(self, draws: Sequence[Draw], now: float) -> Taken:
         """Take every draw or none; return whether, and the balances."""
         with self._lock:
             return self._table.take(draws, now)

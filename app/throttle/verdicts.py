@@ -1,11 +1,14 @@
 """What the budget answers: a refusal, a debt, how a caller stands."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from app.throttle.accounts import Line, Unit
 from app.throttle.bucket import seconds_to, whole_seconds
+
+FLOOR_BYTES_PER_S = 64 * 1024.0  # of an answer that has begun when a quota ends
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,22 @@ class Debt(NamedTuple):
 
     wait_s: float
     floor_s: float  # counts against the time in which answers that have begun may end
+
+
+def debt_of(lines: Sequence[Line], balances: Sequence[float], size: int, now: float) -> Debt:
+    """Return when so many bytes may be sent that have brought lines to these balances."""
+    wait_s = floor_s = 0.0
+    for line, balance in zip(lines, balances, strict=True):
+        if balance >= 0:
+            continue
+        if line.bucket.until:  # nobody waits for tomorrow with half an answer
+            floor_s = max(floor_s, size / FLOOR_BYTES_PER_S)
+            continue
+        line_wait_s = seconds_to(line.bucket, balance, 0, now)
+        wait_s = max(wait_s, line_wait_s)
+        if line.is_shared:
+            floor_s = max(floor_s, line_wait_s)
+    return Debt(max(wait_s, floor_s), floor_s)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,6 @@
 """Whether the process lives, whether it can serve, and what it counts."""
 
 import asyncio
-from functools import partial
 
 import orjson
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -49,7 +48,7 @@ async def metrics(request: Request) -> Response:
     ]
     budget = request.app.state.budget
     if budget is not None:
-        gauges += await budget.apart(partial(spending_gauges, budget))
+        gauges += spending_gauges(budget, await budget.soon(budget.telling_shared()))
     return Response(counts.render(gauges), media_type=CONTENT_TYPE_LATEST)
 
 

@@ -1,7 +1,6 @@
 """`/quota`: where the caller stands with the budget, as JSON or as a page; never anyone else."""
 
 from dataclasses import asdict
-from functools import partial
 from html import escape
 from typing import Any
 
@@ -24,7 +23,7 @@ async def quota(request: Request) -> Response:
     more: dict[str, Any] = {}
     if budget is not None:
         account = budget.account(request.app.state.clients.identify(request.scope))
-        standing = await budget.apart(partial(budget.standing, account))
+        standing = await budget.soon(budget.telling(account))
         more = alternatives(budget.policy.refusal)
     if readable(request.headers.getlist("accept"), {"text/html": None}):
         page = _page(standing, more) if budget else _page([], {}, "Nothing is limited here.")

@@ -10,10 +10,9 @@ from app.throttle.cost import reserve_bytes
 from app.throttle.ledger import forecast_bytes
 
 
-def spending_gauges(budget: Budget, wall_s: float | None = None) -> list[GaugeMetricFamily]:
+def spending_gauges(budget: Budget, balance: float, wall_s: float | None = None) -> list[GaugeMetricFamily]:
     """Return the balance of all together, what this month has sent, and with a price, what it costs."""
     now_s = time.time() if wall_s is None else wall_s
-    balance = budget.shared_balance()
     gauges = [GaugeMetricFamily("dermzoo_global_balance_bytes", "Left in the global bucket.", value=balance)]
     month, cost, shared = budget.month(), budget.policy.cost, budget.policy.shared.bytes
     if month is None:

@@ -203,7 +203,7 @@ def test_the_unlimited_have_the_limit_of_all_alone(time):
     assert asked[-1].status == 503
     account = asked[0].record.account
     assert [budget.admit_route(account, "search") for _ in range(5)] == [0] * 5
-    assert budget.standing(account) == []
+    assert budget.run(budget.telling(account)) == []
 
 
 # Subnets
@@ -264,12 +264,16 @@ def test_midnight_gives_no_more_at_once_than_the_rate(time):
 def test_a_quota_is_told_to_whom_it_belongs(time):
     budget = budget_at_noon(time, client={"bytes_per_day": 10_000})
     [line] = [
-        line for line in budget.standing(budget.account(Client("ip:192.0.2.1"))) if "day" in line.policy
+        line
+        for line in budget.run(budget.telling(budget.account(Client("ip:192.0.2.1"))))
+        if "day" in line.policy
     ]
     assert (line.policy, line.capacity, line.remaining) == ("client-bytes-day", 10_000, 10_000)
     budget.owe(budget.account(Client("ip:192.0.2.1")), 4_000)
     [line] = [
-        line for line in budget.standing(budget.account(Client("ip:192.0.2.1"))) if "day" in line.policy
+        line
+        for line in budget.run(budget.telling(budget.account(Client("ip:192.0.2.1"))))
+        if "day" in line.policy
     ]
     assert (line.remaining, line.seconds_to_full) == (6_000, DAY_S / 2)
 
@@ -291,7 +295,7 @@ def test_an_answer_of_known_size_is_charged_whole_with_its_first_piece(time):
         )
         for number in range(3):
             await send({"type": "http.response.body", "body": bytes(10**6), "more_body": number < 2})
-            charged.append(1e9 - BYTES - budget.shared_balance())
+            charged.append(1e9 - BYTES - budget.run(budget.telling_shared()))
 
     visit = Visit(time)
     ask_all(time, throttled(app, budget, time), [visit])
@@ -314,7 +318,7 @@ def test_what_was_reserved_and_not_sent_is_given_back(time):
     visit = Visit(time)
     time.run(visit.ask(throttled(app, budget, time)))
     assert visit.record.is_gone
-    assert 1e9 - BYTES - budget.shared_balance() == visit.record.bytes_charged < 10e6
+    assert 1e9 - BYTES - budget.run(budget.telling_shared()) == visit.record.bytes_charged < 10e6
 
 
 def test_an_answer_larger_than_what_is_left_is_paced_and_not_refused(time):
@@ -340,7 +344,9 @@ def test_what_has_begun_may_end_within_a_minute_and_no_later(time):
     assert short.is_complete
     assert not long.is_complete
     assert time.elapsed_s <= 61
-    assert 1 - 2**16 <= budget.shared_balance() <= 2**16  # what was not sent after all was given back
+    assert (
+        1 - 2**16 <= budget.run(budget.telling_shared()) <= 2**16
+    )  # what was not sent after all was given back
 
 
 def test_a_clients_own_empty_bucket_never_ends_an_answer(time):
@@ -369,15 +375,19 @@ def test_an_upstream_has_buckets_that_all_draw_from(time):
         "idc": {"requests": {"per_second": 1, "burst": 2}, "bytes": {"per_second": 1000, "burst": 5000}}
     }
     budget = Budget(type(policy()).model_validate(whole), MemoryStore(), time.clock)
-    assert [budget.draw_upstream("idc", requests=1) for _ in range(4)] == pytest.approx([0, 0, 1, 2])
-    refusal = budget.draw_upstream("idc", requests=1)
+    assert [budget.run(budget.drawing_upstream("idc", requests=1)) for _ in range(4)] == pytest.approx(
+        [0, 0, 1, 2]
+    )
+    refusal = budget.run(budget.drawing_upstream("idc", requests=1))
     assert isinstance(refusal, Refusal)
     assert refusal.is_shared
     assert [line.name for line in refusal.short] == ["upstream-requests"]
-    assert budget.draw_upstream("another", requests=1) == 0
+    assert budget.run(budget.drawing_upstream("another", requests=1)) == 0
     time.now_s += 10
-    assert budget.draw_upstream("idc", size=6500) == pytest.approx(1.5)
-    assert budget.draw_upstream("idc", requests=1) == pytest.approx(1.5)  # until the bytes are paid for
+    assert budget.run(budget.drawing_upstream("idc", size=6500)) == pytest.approx(1.5)
+    assert budget.run(budget.drawing_upstream("idc", requests=1)) == pytest.approx(
+        1.5
+    )  # until the bytes are paid for
 
 
 def test_bytes_through_an_upstream_are_charged_to_both_in_one_step(time):
@@ -389,9 +399,9 @@ def test_bytes_through_an_upstream_are_charged_to_both_in_one_step(time):
     budget = Budget(type(policy()).model_validate(whole), MemoryStore(), time.clock)
     account = budget.through(budget.account(Client("ip:192.0.2.1")), "idc")
     assert budget.spend(account, 4000)
-    before = budget.shared_balance()
+    before = budget.run(budget.telling_shared())
     assert not budget.spend(account, 4000)
-    assert budget.shared_balance() == before
+    assert budget.run(budget.telling_shared()) == before
     assert budget.owe(account, 4000).wait_s == pytest.approx(3)
 
 

@@ -25,7 +25,7 @@ def time():
 
 
 def left(budget, name):
-    [line] = [each for each in budget.standing(budget.account(SOMEBODY)) if each.policy == name]
+    [line] = [each for each in budget.run(budget.telling(budget.account(SOMEBODY))) if each.policy == name]
     return line.remaining
 
 
@@ -141,8 +141,7 @@ def test_the_oldest_lease_is_forgotten_when_there_are_too_many():
     leases = Leases()
     every = [lease_with_seats(1) for _ in range(MOST_CLIENTS + 1)]
     for lease in every:
-        leases.add(lease, 1, BYTES)
-        leases.add_route(lease, "search", 1)
+        leases.add(lease, 1, BYTES, "search", 1)
     assert not leases.enter(every[0])
     assert not leases.spend(every[0], 1)
     assert not leases.spend_route(every[0], "search")

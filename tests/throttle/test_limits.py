@@ -106,7 +106,7 @@ def test_who_leaves_the_queue_gives_the_place_back(time):
 
     time.run(*(visit.ask(app) for visit in asked), leave())
     assert asked[-1].record.is_gone
-    standing = {line.policy: line for line in budget.standing(asked[0].record.account)}
+    standing = {line.policy: line for line in budget.run(budget.telling(asked[0].record.account))}
     assert standing["search-requests"].seconds_to_full <= 5
 
 

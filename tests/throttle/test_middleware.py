@@ -127,9 +127,9 @@ def test_bytes_sent_are_bytes_charged(time):
     ask_all(time, app, [asked])
     header_bytes = 100 + len("content-type: text/plain\r\n")
     assert asked.record.bytes_charged == 1500 + header_bytes
-    remaining = {line.policy: line.remaining for line in budget.standing(asked.record.account)}
+    remaining = {line.policy: line.remaining for line in budget.run(budget.telling(asked.record.account))}
     assert remaining["client-bytes"] == 1_000_000 - 1500 - header_bytes
-    assert budget.shared_balance() == 1e9 - 1500 - header_bytes
+    assert budget.run(budget.telling_shared()) == 1e9 - 1500 - header_bytes
 
 
 @pytest.mark.parametrize(("method", "status"), [("HEAD", 200), ("GET", 304), ("GET", 204)])
@@ -315,7 +315,9 @@ def test_a_refusal_is_paid_for(time):
     budget = make_budget(time, client={"requests": {"per_second": 1e-3, "burst": 1}}, hold=NO_HOLD)
     asked = visits(time, 6)
     ask_all(time, throttled(answering(b""), budget, time), asked)
-    assert budget.shared_balance() == 1e9 - 100 - BYTES - 5 * REFUSAL_BYTES  # who was served has a lease
+    assert (
+        budget.run(budget.telling_shared()) == 1e9 - BYTES - 5 * REFUSAL_BYTES
+    )  # who was served has a lease
     assert all(len(visit.content) + 400 < REFUSAL_BYTES for visit in asked)
 
 
@@ -323,7 +325,7 @@ def test_the_callers_standing_is_all_that_is_told(time):
     budget = make_budget(time, client={"requests": {"per_second": 2, "burst": 10}})
     asked = visits(time, 4)
     ask_all(time, throttled(answering(b""), budget, time), asked)
-    standing = budget.standing(asked[0].record.account)
+    standing = budget.run(budget.telling(asked[0].record.account))
     assert [line.policy for line in standing] == [
         "client-requests",
         "client-concurrent-requests",
@@ -365,7 +367,7 @@ def test_a_client_that_leaves_while_paced_stops_the_producer_and_the_charging(ti
     time.run(visit.ask(throttled(endless(sent), budget, time)), leave_after(time, visit, 10.5))
     assert visit.record.is_gone
     assert len(sent) == 11
-    assert round(1e9 - budget.shared_balance()) == visit.record.bytes_charged == 11 * 2**16 + 100
+    assert round(1e9 - budget.run(budget.telling_shared())) == visit.record.bytes_charged == 11 * 2**16 + 100
 
 
 def test_a_client_that_leaves_while_nobody_waits_stops_the_producer_soon(time):
@@ -397,7 +399,7 @@ def test_a_client_that_leaves_the_queue_gives_its_place_back(time):
     time.run(first.ask(limited), waiting.ask(limited), leave_after(time, waiting, 0.5))
     assert len(calls) == 1
     assert (waiting.status, waiting.record.is_gone) == (0, True)
-    [requests, *_] = budget.standing(first.record.account)
+    [requests, *_] = budget.run(budget.telling(first.record.account))
     assert requests.seconds_to_full == 1
 
 

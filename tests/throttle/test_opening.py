@@ -35,7 +35,9 @@ def test_a_change_is_heeded(path, budget):
     write(path, "[client]\nconcurrent_requests = 7\n")
     watch.step()
     assert budget.policy.client.concurrent_requests == 7
-    seats = [line for line in budget.standing(budget.account(SOMEBODY)) if "concurrent" in line.policy]
+    seats = [
+        line for line in budget.run(budget.telling(budget.account(SOMEBODY))) if "concurrent" in line.policy
+    ]
     assert seats[0].capacity == 7
 
 

@@ -78,6 +78,6 @@ def test_the_store_is_named_by_its_url(tmp_path):
 
 def test_the_budget_of_the_settings(settings):
     budget = open_budget(settings)
-    assert budget.shared_balance() == Policy().shared.bytes.burst
+    assert budget.run(budget.telling_shared()) == Policy().shared.bytes.burst
     assert (settings.data_dir / "budget").is_file()
     budget.close()

@@ -69,7 +69,7 @@ def test_a_debt_is_waited_for_at_the_rate_of_the_part(hung):
     budget = Budget(policy(shared={"bytes": {"per_second": 1000, "burst": 1e9}}), hung)
     debt = budget.owe(budget.account(Client("ip:192.0.2.1")), BYTES + 1000)
     assert debt.wait_s == pytest.approx(1000 / 250, rel=0.05)
-    budget._threads.shutdown()
+    budget._batches.close()
 
 
 def test_what_was_given_meanwhile_is_charged_afterwards(redis_server, hung):
@@ -154,9 +154,9 @@ class WatchedStore(RedisStore):
         super().__init__(*args, **kwargs)
         self.threads = set()
 
-    def take(self, draws, now):
+    def ask_many(self, asked, now):
         self.threads.add(threading.get_ident())
-        return super().take(draws, now)
+        return super().ask_many(asked, now)
 
 
 @pytest.mark.parametrize("hangs", [True, False])

@@ -49,7 +49,7 @@ def test_all_that_is_charged_is_noted_and_nothing_else(opened):
 
 
 def gauges(budget):
-    found = spending_gauges(budget, START + 10 * DAY_S)
+    found = spending_gauges(budget, budget.run(budget.telling_shared()), START + 10 * DAY_S)
     return {gauge.name: gauge.samples[0] for gauge in found}
 
 
