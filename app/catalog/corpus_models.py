@@ -70,8 +70,8 @@ collection = Table(
     Index(None, "parent_id"),
 )
 
-# A member by UID, so that it stays one while its file moves; the numbers are those of its rows, null while it
-# is not held.
+# A member by UID, so that it stays one while its file moves; the numbers are those of its rows, and where
+# `instance_id` is null it is not held. A collection has the members of its parts too, which are not its own.
 member = Table(
     "member",
     metadata,
@@ -80,7 +80,11 @@ member = Table(
     Column("study_id", Id),
     Column("series_id", Id),
     Column("instance_id", ForeignKey("instance.id", ondelete="SET NULL")),
+    Column("is_own", Integer, nullable=False),
+    # One for each level: what is found lies in its order, and is counted, in the index alone.
     Index(None, "collection_id", "study_id", "series_id", "instance_id"),
+    Index(None, "collection_id", "series_id", "instance_id"),
+    Index(None, "collection_id", "instance_id"),
     Index(None, "instance_id"),
     Index(None, "sop_instance_uid"),
 )

@@ -98,6 +98,7 @@ def _create_collections():
         sa.Column("study_id", Id, nullable=True),
         sa.Column("series_id", Id, nullable=True),
         sa.Column("instance_id", Id, nullable=True),
+        sa.Column("is_own", sa.Integer(), nullable=False),
         sa.ForeignKeyConstraint(
             ["collection_id"], ["collection.id"], name=op.f("fk_member_collection_id"), ondelete="CASCADE"
         ),
@@ -107,6 +108,8 @@ def _create_collections():
         sa.PrimaryKeyConstraint("collection_id", "sop_instance_uid", name=op.f("pk_member")),
     )
     _index("member", "collection_id", "study_id", "series_id", "instance_id")
+    _index("member", "collection_id", "series_id", "instance_id")
+    _index("member", "collection_id", "instance_id")
     _index("member", "instance_id")
     _index("member", "sop_instance_uid")
 
