@@ -13,7 +13,15 @@ from time import monotonic
 from sqlalchemy import Connection
 
 from app.archive.archive import Archive
-from app.archive.index_batch import DUPLICATE, WITHDRAWN, Candidate, ReadFile, forget, write_batch
+from app.archive.index_batch import (
+    DUPLICATE,
+    NOT_PUBLIC,
+    WITHDRAWN,
+    Candidate,
+    ReadFile,
+    forget,
+    write_batch,
+)
 from app.archive.index_report import IndexReport
 from app.archive.walk import Listing, walk
 from app.catalog.entry import read_entry
@@ -133,6 +141,8 @@ class _Run:
             self.report.duplicates.append(path)
         elif known.problem.startswith(WITHDRAWN):
             self.report.withdrawn.append((path, known.problem))
+        elif known.problem.startswith(NOT_PUBLIC):
+            self.report.not_public.append(path)
         elif known.problem:
             self.report.refused.append((path, known.problem))
         else:

@@ -85,7 +85,7 @@ def write_batch(connection: Connection, batch: Sequence[ReadFile], report: Index
     for candidate, outcome, location in located:
         if isinstance(outcome, Entry):
             holder = held.get(outcome.sop_instance_uid)
-            problem = _problem(candidate, holder, next(remaining), report)
+            problem = _problem(candidate, outcome, holder, next(remaining), report)
             if holder and problem == _MOVED:
                 move_file(connection, holder.file_id, location, outcome.mtime_ns)
                 written.moved.add(holder.file_id)
@@ -102,6 +102,11 @@ def write_batch(connection: Connection, batch: Sequence[ReadFile], report: Index
     return written
 
 
+def not_public(sop_instance_uid: str) -> str:
+    """Return the problem of a file whose image is not public; the UID tells whether it still is not."""
+    return f"{NOT_PUBLIC}: {sop_instance_uid}"
+
+
 def forget(connection: Connection, file_ids: Sequence[int]) -> bool:
     """Forget files; return whether others had stood back for any file: those will be read again."""
     if not file_ids:
@@ -114,14 +119,16 @@ def _release(connection: Connection) -> bool:
     return forget_problems(connection, (DUPLICATE, CONFLICT)) > 0
 
 
-def _problem(candidate: Candidate, holder: Holder | None, outcome: Outcome, report: IndexReport) -> str:
+def _problem(
+    candidate: Candidate, entry: Entry, holder: Holder | None, outcome: Outcome, report: IndexReport
+) -> str:
     """Count one file that was read; return what keeps it out of the catalogue, if anything does."""
     if outcome == Outcome.WITHDRAWN:
         report.withdrawn.append((candidate.path, WITHDRAWN))
         return WITHDRAWN
     if outcome == Outcome.NOT_PUBLIC:
         report.not_public.append(candidate.path)
-        return NOT_PUBLIC
+        return not_public(entry.sop_instance_uid)
     if outcome == Outcome.STORED or holder is None:
         report.added += candidate.known is None
         report.changed += candidate.known is not None

@@ -71,7 +71,7 @@ def disagreements(connection: Connection) -> list[str]:
         for row in connection.execute(
             select(file.c.name)
             .outerjoin(instance, instance.c.file_id == file.c.id)
-            .where(instance.c.id.is_(None), file.c.folder_id.is_(None))
+            .where(instance.c.id.is_(None), file.c.folder_id.is_(None), file.c.problem.is_(None))
         )
     ]
     return found + _wrong_totals(connection)

@@ -140,6 +140,12 @@ def forget_problems(connection: Connection, beginnings: Sequence[str]) -> int:
     return connection.execute(delete(file).where(or_(*begins))).rowcount
 
 
+def forget_rows(connection: Connection, file_ids: Sequence[int]) -> None:
+    """Delete the rows of these files, which no instance is served from."""
+    for ids in _lists(file_ids):
+        connection.execute(delete(file).where(file.c.id.in_(ids)))
+
+
 def forget_copies(connection: Connection, file_ids: Sequence[int]) -> int:
     """Delete the rows of files that stood back for these with the same content. Return how many."""
     gone = 0

@@ -1,5 +1,6 @@
 """Looking up what is held: instances with the place of their bytes, and their documents."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,8 +8,8 @@ from sqlalchemy import Connection, Select, bindparam, select
 
 from app.catalog.documents import unpack
 from app.catalog.models import document, file, folder, holding, instance, series, study
-from app.catalog.prepared import prepared
-from app.catalog.tombstones import tombstones_of
+from app.catalog.prepared import as_list, listed, prepared
+from app.catalog.tombstones import tombstones_told
 from app.errors import Gone, NotFound
 
 
@@ -113,6 +114,12 @@ def held_instances(connection: Connection, reference: Reference) -> list[Held]:
     return [Held(*row) for row in rows]
 
 
+def held_named(connection: Connection, sop_instance_uids: Iterable[str]) -> list[Held]:
+    """Return those of these instances that are held."""
+    rows = _named(connection.dialect).rows(connection, {"uids": as_list(sop_instance_uids)})
+    return [Held(*row) for row in rows]
+
+
 def documents(connection: Connection, reference: Reference) -> list[bytes]:
     """Return the DICOM JSON of the instances of a resource, in order; errors as of held_instances()."""
     parameters = reference.parameters()
@@ -124,7 +131,7 @@ def documents(connection: Connection, reference: Reference) -> list[bytes]:
 
 def absence(connection: Connection, reference: Reference) -> NotFound:
     """Return the error that says why nothing of a resource is held: withdrawn, or never seen."""
-    found = tombstones_of(connection, reference.parameters(), limit=1)
+    found = tombstones_told(connection, reference.parameters())
     if not found:
         return NotFound(f"There is no {reference} here.")
     return Gone(f"The {reference} was withdrawn on {found[0].withdrawn_at[:10]}: {found[0].reason}")
@@ -153,8 +160,19 @@ def totals(connection: Connection) -> dict[str, int]:
 
 @prepared
 def _held(depth: int) -> Select[Any]:
+    return _below(_with_files(), depth)
+
+
+@prepared
+def _named() -> Select[Any]:
+    statement = _with_files().join(series, instance.c.series_id == series.c.id)
+    statement = statement.join(study, series.c.study_id == study.c.id)
+    return statement.where(listed(instance.c.sop_instance_uid, "uids")).order_by(instance.c.id)
+
+
+def _with_files() -> Select[Any]:
     statement = select(*_HELD).join_from(instance, file, instance.c.file_id == file.c.id)
-    return _below(statement.outerjoin(folder, file.c.folder_id == folder.c.id), depth)
+    return statement.outerjoin(folder, file.c.folder_id == folder.c.id)
 
 
 @prepared

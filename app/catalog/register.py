@@ -49,11 +49,11 @@ def register(
     outcomes: list[Outcome] = []
     fresh: list[tuple[Entry, Location]] = []
     for entry, location in entries:
-        if entry.sop_instance_uid in withdrawn:
-            outcomes.append(Outcome.WITHDRAWN)
-            continue
         if entry.sop_instance_uid in hidden:
             outcomes.append(Outcome.NOT_PUBLIC)
+            continue
+        if entry.sop_instance_uid in withdrawn:
+            outcomes.append(Outcome.WITHDRAWN)
             continue
         digest = known.setdefault(entry.sop_instance_uid, entry.sha256)
         if digest is entry.sha256:  # set just now: nobody had this UID

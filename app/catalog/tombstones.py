@@ -4,8 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Select, delete, select
+from sqlalchemy import ColumnElement, Connection, Select, delete, exists, select
 
+from app.catalog.corpus_models import image
 from app.catalog.counts import chunks
 from app.catalog.models import tombstone
 from app.catalog.prepared import as_list, insert_rows, listed, prepared
@@ -37,14 +38,25 @@ def bury(connection: Connection, tombstones: Sequence[Tombstone]) -> None:
 
 
 def tombstones_of(
-    connection: Connection, named: Mapping[str, str], limit: int | None = None
+    connection: Connection,
+    named: Mapping[str, str],
+    limit: int | None = None,
+    where: ColumnElement[bool] | None = None,
 ) -> list[Tombstone]:
     """Return the tombstones below a reference (its parameters()), the newest first."""
-    statement = select(tombstone)
+    statement = select(tombstone) if where is None else select(tombstone).where(where)
     for level, uid in named.items():
         statement = statement.where(_UID[level] == uid)
     statement = statement.order_by(tombstone.c.withdrawn_at.desc(), tombstone.c.sop_instance_uid)
     return [Tombstone(*row) for row in connection.execute(statement.limit(limit))]
+
+
+def tombstones_told(connection: Connection, named: Mapping[str, str]) -> list[Tombstone]:
+    """Return the newest tombstone below a reference, of those that are not of hidden images."""
+    is_hidden = exists().where(
+        image.c.sop_instance_uid == tombstone.c.sop_instance_uid, image.c.is_public == 0
+    )
+    return tombstones_of(connection, named, limit=1, where=~is_hidden)
 
 
 def tombstones_named(connection: Connection, uid: str) -> list[Tombstone]:

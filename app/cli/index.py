@@ -18,6 +18,7 @@ from app.cli.progress import progress
 _LISTED = (
     ("refused", "Refused"),
     ("withdrawn", "Withdrawn"),
+    ("not_public", "Not public"),
     ("duplicates", "Identical to what is catalogued"),
     ("passed_over", "Passed over"),
     ("vanished", "Gone since the last time"),
@@ -82,6 +83,7 @@ def _print(name: str, report: IndexReport) -> None:
             (report.pruned, "forgotten"),
             (len(report.duplicates), "identical"),
             (len(report.withdrawn), "withdrawn"),
+            (len(report.not_public), "not public"),
             (len(report.refused), "refused"),
         )
         if count
