@@ -16,6 +16,7 @@ from starlette.types import ASGIApp
 
 from app.archive.archive import Archive
 from app.archive.commitment import Commitments
+from app.archive.embargoes import EmbargoWatch
 from app.archive.thumbnails import Thumbnails
 from app.errors import ArchiveError
 from app.observability.logging import configure_logging, request_log_writer
@@ -85,9 +86,11 @@ def _application(
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         watch = None if budget is None else watch_policy(budget, archive.settings)
+        embargoes = EmbargoWatch(archive)
         try:
             yield
         finally:
+            embargoes.close()
             await proxy.close()
             commitments.close()
             searches.close()

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from app.archive.archive import Archive
+from app.archive.embargoes import today
+from app.archive.hiding import settle
 from app.cli.configuration import read_settings
 from app.cli.opening import opened_archive
 from app.cli.prepared import Prepared
@@ -60,6 +62,7 @@ def _check(settings: Settings) -> None:
         open_budget(settings).close()
     with opened_archive(settings) as archive:
         _clear_scratch(archive)
+        settle(archive, today())
     if settings.dimse:
         _check_dimse(settings)
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import click
 
+from app.archive.embargoes import today
+from app.archive.hiding import settle
 from app.archive.index import index_folder
 from app.archive.index_report import IndexReport, shown
 from app.cli.configuration import config_option, read_settings
@@ -44,6 +46,7 @@ def index(folders: tuple[Path, ...], config: Path | None, *, prune: bool, as_jso
     """
     reports: dict[str, IndexReport] = {}
     with opened_archive(read_settings(config)) as archive, _no_search_for_cycles():
+        settle(archive, today())
         for folder in folders:
             name = shown(str(folder))
             with progress(None, f"Indexing {name}") as shown_progress:

@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from threading import Event
 
 import pytest
 from sqlalchemy import Connection, insert, update
 
 from app.archive.archive import Archive
+from app.archive.embargoes import EmbargoWatch
 from app.archive.hiding import hide, hide_images, lift_embargoes, settle, unhide
 from app.archive.index import index_folder
 from app.archive.query import search_archive
@@ -218,6 +220,23 @@ def test_other_bytes_that_came_meanwhile_are_kept_instead(archive: Archive) -> N
     assert unhide(archive) == 0
     assert [path.read_bytes() for path in managed_files(archive)] == [other]
     assert verify(archive, contents=True).is_sound
+
+
+def test_the_watch_lets_in_by_itself(archive: Archive) -> None:
+    store(archive, instance_bytes(name="a"))
+    hidden(archive, "a", TODAY)
+    days = iter(["2026-11-20", TODAY])
+    has_looked_thrice = Event()
+
+    def day() -> str:
+        if (today := next(days, None)) is None:
+            has_looked_thrice.set()
+        return today or TODAY
+
+    watch = EmbargoWatch(archive, every_s=0.001, day=day)
+    assert has_looked_thrice.wait(60)
+    watch.close()
+    assert found(archive) == 1
 
 
 def test_nothing_held_of_an_image_is_no_error(archive: Archive) -> None:
