@@ -88,6 +88,27 @@ def _like(element: like_dicom, compiler: SQLCompiler, **options: Any) -> str:  #
     return f"{column} LIKE {pattern}"
 
 
+class unindexed(GenericFunction[Any]):  # noqa: N801 the name it has in SQL expressions
+    """A column that SQLite's planner, which takes every value for a rare one, is to use no index for."""
+
+    inherit_cache = True
+
+    def __init__(self, column: ColumnElement[Any]) -> None:
+        super().__init__(column, type_=column.type)
+
+
+@compiles(unindexed, "sqlite")
+def _plus(element: unindexed, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ANN401
+    (column,) = (compiler.process(clause, **options) for clause in element.clauses)
+    return f"+{column}"
+
+
+@compiles(unindexed, "postgresql")
+def _column(element: unindexed, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ANN401
+    (column,) = (compiler.process(clause, **options) for clause in element.clauses)
+    return column
+
+
 _GLOB = str.maketrans({"[": "[[]"})
 _LIKE = str.maketrans({"*": "%", "?": "_", "%": r"\%", "_": r"\_", "\\": r"\\"})
 
@@ -169,10 +190,15 @@ def _fuzzy_comparison(attribute: Attribute, match: Fuzzy, *, is_sqlite: bool) ->
     return NameTerms(len(match.words), tuple(literally)), values
 
 
-def condition(attribute: Attribute, level: Level, comparison: Comparison, name: str) -> ColumnElement[bool]:
-    """Return the condition on rows of a level; `name` is the parameter that will hold the value."""
+def condition(
+    attribute: Attribute, level: Level, comparison: Comparison, name: str, *, leads: bool = True
+) -> ColumnElement[bool]:
+    """Return the condition on rows of a level; `name` is the parameter that will hold the value.
+
+    One that does not lead is looked at row by row, as the rows come in their order.
+    """
     if attribute.source == "modalities":
-        return _modalities_condition(level, comparison, name)
+        return _modalities_condition(level, comparison, name, leads=leads)
     if attribute.source == "fact":
         return _fact_condition(attribute, comparison, name)
     table = TABLES[attribute.level]
@@ -182,12 +208,17 @@ def condition(attribute: Attribute, level: Level, comparison: Comparison, name: 
     if comparison is Operator.LIKE_ANYWHERE:
         # The index alone is read, which is a fraction of the rows.
         return table.c.id.in_(select(table.c.id).where(compare(column, comparison, name)))
-    return compare(column, comparison, name)
+    return compare(column if leads else unindexed(column), comparison, name)
 
 
-def _modalities_condition(level: Level, comparison: Comparison, name: str) -> ColumnElement[bool]:
+def _modalities_condition(
+    level: Level, comparison: Comparison, name: str, *, leads: bool
+) -> ColumnElement[bool]:
     assert isinstance(comparison, Operator)
     study_id = study.c.id if level == Level.STUDY else series.c.study_id
+    if not leads and comparison is not Operator.EMPTY:
+        other = series.alias("other_series")
+        return exists().where(other.c.study_id == study_id, compare(other.c.modality, comparison, name))
     if comparison is Operator.EMPTY:
         return study_id.not_in(select(series.c.study_id).where(series.c.modality != ""))
     return study_id.in_(select(series.c.study_id).where(compare(series.c.modality, comparison, name)))

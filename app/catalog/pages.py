@@ -11,7 +11,8 @@ class PageMemory:
     """Where pages began, so that a deep `offset` is a short read, and what slow searches found."""
 
     size: int = 4096
-    rows: int = 1_000_000  # of all slow searches together, 8 bytes each
+    searches: int = 512  # whose rows are kept
+    rows: int = 1_000_000  # of all these searches together, 8 bytes each
     _known: OrderedDict[Hashable, int] = field(default_factory=OrderedDict)
     _found: OrderedDict[Hashable, "array[int]"] = field(default_factory=OrderedDict)
 
@@ -33,5 +34,5 @@ class PageMemory:
     def put_found(self, key: Hashable, rows: "array[int]") -> None:
         """Remember the rows that a search found; the oldest are forgotten when there are too many."""
         self._found[key] = rows
-        while self._found and sum(map(len, list(self._found.values()))) > self.rows:
+        while len(self._found) > self.searches or sum(map(len, list(self._found.values()))) > self.rows:
             self._found.popitem(last=False)

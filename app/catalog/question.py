@@ -22,6 +22,7 @@ from app.errors import InvalidQuery
 Shape = tuple[tuple[str, Comparison], ...]
 Key = tuple[str, Match]
 
+MODALITY = "00080060"
 # What few rows have in common: an index finds them faster than a thread is woken.
 _AT_ONCE = frozenset(
     a.tag
@@ -50,6 +51,14 @@ class Question(NamedTuple):
     def is_listed(self) -> bool:
         """Whether its rows are better found all at once, as an index is read through for any of them."""
         return any(one is Operator.LIKE_ANYWHERE or isinstance(one, NameTerms) for _, one in self.shape)
+
+    @property
+    def is_broad(self) -> bool:
+        """Whether many rows may share a key that an index leads to: one of another level, or a modality."""
+        keys = (BY_TAG[tag.partition("+")[0]] for tag, _ in self.shape)
+        return any(
+            key.level != self.level or key.tag == MODALITY or key.source == "modalities" for key in keys
+        )
 
 
 def is_answered_at_once(query: Query) -> bool:

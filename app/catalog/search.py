@@ -18,6 +18,7 @@ from app.dicom.matching import Level, Query
 
 __all__ = ["Page", "PageMemory", "search", "search_within"]
 
+FEW = 1000  # rows that are looked up and put in order sooner than a page of them is come upon
 MOST_LISTED = 100_000  # rows found by reading through an index that are kept for the next pages
 
 
@@ -43,7 +44,10 @@ def search_within(
             return _ordered_page(one)
         if asked.is_listed and len(rows := one.found(one.listed)) < MOST_LISTED:
             return _found_page(one, rows)
-        return search(connection, query, memory, counts=counts)
+        few = one.few() if asked.is_broad else None
+        if few is not None:
+            return _found_page(one, few)
+        return _page(one, counts=counts, in_order=asked.is_broad)
 
 
 def search(connection: Connection, query: Query, memory: PageMemory, *, counts: bool = True) -> Page:
@@ -54,7 +58,12 @@ def search(connection: Connection, query: Query, memory: PageMemory, *, counts: 
     asked = question(query, is_sqlite=connection.dialect.name == "sqlite")
     assert not asked.tested
     assert not asked.order
-    one = _Search(connection, query, asked, memory)
+    return _page(_Search(connection, query, asked, memory), counts=counts)
+
+
+def _page(one: "_Search", *, counts: bool, in_order: bool = False) -> Page:
+    """Return the page that SQL makes of a question."""
+    query, asked, connection = one.query, one.asked, one.connection
     wanted = plan(query)
     parameters: dict[str, Any] = dict(asked.values)
     if query.offset:
@@ -65,7 +74,13 @@ def search(connection: Connection, query: Query, memory: PageMemory, *, counts: 
     if query.limit is not None:
         parameters["limit"] = query.limit + 1
     statement = statements.page(
-        connection.dialect, query.level, asked.shape, wanted, query.offset > 0, query.limit is not None
+        connection.dialect,
+        query.level,
+        asked.shape,
+        wanted,
+        query.offset > 0,
+        query.limit is not None,
+        in_order,
     )
     rows = statement.rows(connection, parameters)
     remaining = 0
@@ -157,11 +172,22 @@ class _Search:
         values = {**self.asked.values, "limit": limit, "offset": self.query.offset}
         return [row.id for row in statement.rows(self.connection, values)]
 
-    def listed(self) -> "array[int]":
+    def listed(self, most: int = MOST_LISTED) -> "array[int]":
         """Return the rows that match, as far as they are few enough to keep."""
         statement = statements.listed_rows(self.connection.dialect, self.query.level, self.asked.shape)
-        rows = statement.rows(self.connection, {**self.asked.values, "limit": MOST_LISTED})
+        rows = statement.rows(self.connection, {**self.asked.values, "limit": most})
         return array("q", sorted(row.id for row in rows))
+
+    def few(self) -> "array[int] | None":
+        """Return the rows that match if they are few, found by whatever index leads to them; else None."""
+        are_many = self._key("many")
+        if self.memory.get(are_many):
+            return None
+        rows = self.found(lambda: self.listed(FEW))
+        if len(rows) < FEW:
+            return rows
+        self.memory.put(are_many, 1)
+        return None
 
     def found(self, find: Callable[[], "array[int]"]) -> "array[int]":
         """Return all rows that match, found once, however many pages are asked for."""

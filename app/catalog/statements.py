@@ -57,9 +57,20 @@ def listed_rows(level: Level, shape: Shape) -> Select[Any]:
 
 
 @prepared
-def page(level: Level, shape: Shape, wanted: Plan, skips: bool, limited: bool) -> Select[Any]:  # noqa: FBT001
-    """Return what answers are made of: at most `limit` if it is limited, after row `after` if it skips."""
-    statement = _narrow(level, shape, *wanted.columns(level), levels=_levels(level, wanted))
+def page(
+    level: Level,
+    shape: Shape,
+    wanted: Plan,
+    skips: bool,  # noqa: FBT001
+    limited: bool,  # noqa: FBT001
+    in_order: bool,  # noqa: FBT001
+) -> Select[Any]:
+    """Return what answers are made of: at most `limit` if it is limited, after row `after` if it skips.
+
+    `in_order`: rows are read in their order until there are enough, whatever index there is for a key.
+    """
+    columns, levels = wanted.columns(level), _levels(level, wanted)
+    statement = _narrow(level, shape, *columns, levels=levels, leads=not in_order)
     statement = _with_document(statement, wanted)
     table = TABLES[level]
     if skips:
@@ -109,6 +120,7 @@ def _narrow(
     *columns: Any,  # noqa: ANN401 columns of any type
     levels: AbstractSet[Level] = frozenset(),
     counts: bool = False,
+    leads: bool = True,
 ) -> Select[Any]:
     """Return a selection of columns from the rows that match, joining no more tables than it needs."""
     attributes = [BY_TAG[tag.partition("+")[0]] for tag, _ in shape]
@@ -121,7 +133,7 @@ def _narrow(
         statement = statement.join(series, instance.c.series_id == series.c.id)
     if level > Level.STUDY and Level.STUDY in needed:
         statement = statement.join(study, series.c.study_id == study.c.id)
-    alone = counts and len(shape) == 1
+    options = {"alone": counts and len(shape) == 1, "leads": leads}
     for number, rows in facts.items():
         statement = statement.join(rows, rows.c.instance_id == instance.c.id).where(
             rows.c.attribute == literal_column(str(int(attributes[number].tag, 16))),
@@ -130,7 +142,7 @@ def _narrow(
     for number, ((tag, comparison), attribute) in enumerate(zip(shape, attributes, strict=True)):
         if number in facts:
             continue
-        statement = statement.where(_condition(tag, attribute, level, comparison, f"p{number}", alone=alone))
+        statement = statement.where(_condition(tag, attribute, level, comparison, f"p{number}", **options))
     return statement
 
 
@@ -147,11 +159,18 @@ def _joined_facts(shape: Shape, attributes: Sequence[Attribute]) -> dict[int, Fr
 
 
 def _condition(
-    tag: str, attribute: Attribute, level: Level, comparison: Comparison, name: str, *, alone: bool
+    tag: str,
+    attribute: Attribute,
+    level: Level,
+    comparison: Comparison,
+    name: str,
+    *,
+    alone: bool,
+    leads: bool,
 ) -> ColumnElement[bool]:
     if "+" in tag:
         assert isinstance(comparison, Operator)
         return compare(moment(attribute, BY_TAG[tag.partition("+")[2]]), comparison, name)
     if alone and comparison is Operator.LIKE_ANYWHERE and attribute.level == level:
         comparison = Operator.LIKE  # counted in the index that it is found in
-    return condition(attribute, level, comparison, name)
+    return condition(attribute, level, comparison, name, leads=leads)
