@@ -40,6 +40,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "dimse-metrics": dimse.metrics_table,
     "dimse-storage": dimse.storage_table,
     "isic-columns": isic.columns_table,
+    "isic-kept": isic.kept_table,
     "isic-effects": isic.effects_table,
     "isic-private": isic.private_table,
     "isic-example": isic.example_table,

@@ -7,7 +7,7 @@ from pathlib import Path
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 
-from app.corpus.isic.fields import FIELDS, Field
+from app.corpus.isic.fields import FIELDS, KEPT_FIELDS, Field
 from app.corpus.isic.mapping import MappingOptions, map_to_dicom
 from app.corpus.isic.picture import Picture, prepare_picture
 from app.corpus.isic.rows import Row
@@ -67,10 +67,32 @@ _LONGEST = 90
 def columns_table() -> str:
     """Return one row for each field: its columns, and which values are taken."""
     return table(
-        ("field", "columns, the first preferred", "values", "in the private block"),
+        ("field", "columns, the first preferred", "values", "in the private block", "removed by ISIC"),
         (
-            (code(field.name), ", ".join(map(code, field.columns)), _choices(field), _element(field.element))
+            (
+                code(field.name),
+                ", ".join(map(code, field.columns)),
+                _choices(field),
+                _element(field.element),
+                field.removed,
+            )
             for field in FIELDS
+        ),
+    )
+
+
+def kept_table() -> str:
+    """Return one row for each field of which no attribute is made."""
+    return table(
+        ("field", "columns", "cells", "removed by ISIC"),
+        (
+            (
+                code(field.name),
+                ", ".join(map(code, field.columns)),
+                field.parse.__name__,
+                field.removed,
+            )
+            for field in KEPT_FIELDS
         ),
     )
 

@@ -4,83 +4,12 @@ ISIC renames its fields often; frozen bundles and the challenges' CSVs keep the 
 more word in `columns`, a new field is one more row.
 """
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
 
+from app.corpus.isic import cells
 from app.dicom import private_block as private
 from app.errors import NotImportable
-
-# How the challenges' CSVs and common tools write "not known"; the archive itself leaves the cell blank.
-UNKNOWN = frozenset({"", "unknown", "na", "n/a", "nan"})
-_IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
-_DELIMITER = re.compile(r"[\\\x00-\x1f\x7f]")  # PS3.5 6.2: not within a value of UC and LO
-
-
-def _text(value: str) -> str:
-    if _CONTROL.search(value):
-        raise ValueError("holds a control character")
-    if len(value) > 5000:  # Image Comments (LT) holds 10240
-        raise ValueError("is longer than 5000 characters")
-    return value
-
-
-def _label(value: str) -> str:
-    if _DELIMITER.search(value):
-        raise ValueError("holds a control character or a backslash")
-    if len(value) > 300:
-        raise ValueError("is longer than 300 characters")
-    return value
-
-
-def _short_label(value: str) -> str:
-    if len(value) > 64:  # LO
-        raise ValueError("is longer than 64 characters")
-    return _label(value)
-
-
-def _identifier(value: str) -> str:
-    # It becomes a Patient ID (LO) and a file name: nothing to which a path or a query gives a meaning.
-    if not _IDENTIFIER.fullmatch(value):
-        raise ValueError(f"{value!r} is not 1 to 64 letters, digits, hyphens and underscores")
-    return value
-
-
-def _decimal(value: str) -> str:
-    try:
-        number = Decimal(value)
-    except InvalidOperation:
-        raise ValueError(f"{value!r} is not a number") from None
-    text = format(number.normalize(), "f") if number.is_finite() and abs(number.adjusted()) < 7 else ""
-    if not text or len(text) > 16 or number < 0:  # DS holds 16 characters
-        raise ValueError(f"{value!r} is out of range")
-    return text
-
-
-def _integer(value: str) -> str:
-    # Spreadsheets and data frames write 45 as 45.0.
-    text = _decimal(value)
-    if not text.isdigit():
-        raise ValueError(f"{value!r} is not a whole number")
-    return text
-
-
-def _age(value: str) -> str:
-    text = _integer(value)
-    if int(text) > 120:
-        raise ValueError(f"{value!r} is not an age in years")
-    return text
-
-
-def _boolean(value: str) -> str:
-    match value.lower():
-        case "true" | "1" | "1.0" | "yes":
-            return "YES"
-        case "false" | "0" | "0.0" | "no":
-            return "NO"
-    raise ValueError(f"{value!r} is not true or false")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +22,10 @@ class Field:
 
     name: str
     columns: tuple[str, ...]
-    parse: Callable[[str], str] = _label
+    parse: Callable[[str], str] = cells.label
     choices: frozenset[str] | None = None
     element: int | None = None  # in the private block
+    removed: str = ""  # from the archive's dictionary: when
 
     def read(self, cell: str) -> str:
         """Return the cell in canonical form; NotImportable names the field when it cannot be."""
@@ -138,16 +68,18 @@ DIAGNOSIS_LEVELS = tuple(f"diagnosis_{level}" for level in range(1, 6))
 SITE_LEVELS = tuple(f"anatom_site_{level}" for level in range(1, 6))
 
 FIELDS = (
-    Field("isic_id", ("isic_id", "image_name", "image", "image_id"), _identifier, element=private.ISIC_ID),
-    Field("attribution", ("attribution",), _text, element=private.ATTRIBUTION),
+    Field(
+        "isic_id", ("isic_id", "image_name", "image", "image_id"), cells.identifier, element=private.ISIC_ID
+    ),
+    Field("attribution", ("attribution",), cells.text, element=private.ATTRIBUTION),
     Field("copyright_license", ("copyright_license", "license"), element=private.LICENCE_ID),
-    Field("public", ("public",), _boolean),
-    Field("patient_id", ("patient_id",), _identifier, element=private.PATIENT_ID),
-    Field("lesion_id", ("lesion_id",), _identifier, element=private.LESION_ID),
-    Field("rcm_case_id", ("rcm_case_id",), _identifier, element=private.RCM_CASE_ID),
+    Field("public", ("public",), cells.boolean),
+    Field("patient_id", ("patient_id",), cells.identifier, element=private.PATIENT_ID),
+    Field("lesion_id", ("lesion_id",), cells.identifier, element=private.LESION_ID),
+    Field("rcm_case_id", ("rcm_case_id",), cells.identifier, element=private.RCM_CASE_ID),
     Field("sex", ("sex",), str.lower, frozenset(SEXES), element=private.SEX),
-    Field("age_approx", ("age_approx", "age"), _age, element=private.AGE_APPROX),
-    Field("acquisition_day", ("acquisition_day",), _integer, element=private.ACQUISITION_DAY),
+    Field("age_approx", ("age_approx", "age"), cells.age, element=private.AGE_APPROX),
+    Field("acquisition_day", ("acquisition_day",), cells.integer, element=private.ACQUISITION_DAY),
     Field("image_type", ("image_type",), choices=IMAGE_TYPES, element=private.IMAGE_TYPE),
     Field(
         "dermoscopic_type",
@@ -155,46 +87,88 @@ FIELDS = (
         choices=frozenset(CONTACTS),
         element=private.DERMOSCOPIC_TYPE,
     ),
-    Field("image_manipulation", ("image_manipulation",), _short_label, element=private.IMAGE_MANIPULATION),
-    Field("tbp_tile_type", ("tbp_tile_type",), _short_label, element=private.TBP_TILE_TYPE),
+    Field(
+        "image_manipulation", ("image_manipulation",), cells.short_label, element=private.IMAGE_MANIPULATION
+    ),
+    Field("tbp_tile_type", ("tbp_tile_type",), cells.short_label, element=private.TBP_TILE_TYPE),
     Field(
         "fitzpatrick_skin_type",
         ("fitzpatrick_skin_type", "fitzpatrick"),
         choices=frozenset(FITZPATRICK),
         element=private.FITZPATRICK_SKIN_TYPE,
     ),
-    Field("personal_hx_mm", ("personal_hx_mm",), _boolean, element=private.PERSONAL_HISTORY),
-    Field("family_hx_mm", ("family_hx_mm",), _boolean, element=private.FAMILY_HISTORY),
+    Field("personal_hx_mm", ("personal_hx_mm",), cells.boolean, element=private.PERSONAL_HISTORY),
+    Field("family_hx_mm", ("family_hx_mm",), cells.boolean, element=private.FAMILY_HISTORY),
     *(Field(name, (name,)) for name in SITE_LEVELS),
     Field(
         "anatom_site_general",
         ("anatom_site_general", "anatom_site_general_challenge"),
-        _short_label,
+        cells.short_label,
         element=private.ANATOMIC_SITE_GENERAL,
+        removed="2026-05",
     ),
     Field(
-        "anatom_site_special", ("anatom_site_special",), _short_label, element=private.ANATOMIC_SITE_SPECIAL
+        "anatom_site_special",
+        ("anatom_site_special",),
+        cells.short_label,
+        element=private.ANATOMIC_SITE_SPECIAL,
     ),
     *(Field(name, (name, name.replace("diagnosis", "iddx"))) for name in DIAGNOSIS_LEVELS),
-    Field("diagnosis", ("diagnosis",), element=private.DIAGNOSIS_AS_PUBLISHED),
-    Field("benign_malignant", ("benign_malignant",), _short_label, element=private.BENIGN_MALIGNANT),
+    Field("diagnosis", ("diagnosis",), element=private.DIAGNOSIS_AS_PUBLISHED, removed="2025-05"),
+    Field(
+        "benign_malignant",
+        ("benign_malignant",),
+        cells.short_label,
+        element=private.BENIGN_MALIGNANT,
+        removed="2025-06",
+    ),
     Field(
         "diagnosis_confirm_type",
         ("diagnosis_confirm_type", "diagnosis_confirm"),
-        _short_label,
+        cells.short_label,
         element=private.DIAGNOSIS_CONFIRM_TYPE,
     ),
-    Field("concomitant_biopsy", ("concomitant_biopsy",), _boolean, element=private.CONCOMITANT_BIOPSY),
-    Field("melanocytic", ("melanocytic",), _boolean, element=private.MELANOCYTIC),
-    Field("mel_mitotic_index", ("mel_mitotic_index",), _short_label, element=private.MITOTIC_INDEX),
-    Field("mel_thick_mm", ("mel_thick_mm",), _decimal, element=private.BRESLOW_THICKNESS_MM),
-    Field("mel_ulcer", ("mel_ulcer",), _boolean, element=private.ULCERATION),
+    Field("concomitant_biopsy", ("concomitant_biopsy",), cells.boolean, element=private.CONCOMITANT_BIOPSY),
+    Field("melanocytic", ("melanocytic",), cells.boolean, element=private.MELANOCYTIC),
+    Field("mel_mitotic_index", ("mel_mitotic_index",), cells.short_label, element=private.MITOTIC_INDEX),
+    Field("mel_thick_mm", ("mel_thick_mm",), cells.millimetres, element=private.BRESLOW_THICKNESS_MM),
+    Field("mel_ulcer", ("mel_ulcer",), cells.boolean, element=private.ULCERATION),
     Field(
         "clin_size_long_diam_mm",
         ("clin_size_long_diam_mm",),
-        _decimal,
+        cells.millimetres,
         element=private.LONGEST_DIAMETER_MM,
     ),
 )
-FIELD_BY_COLUMN = {column: field for field in FIELDS for column in field.columns}
+
+_TBP_NUMBERS = """
+    A Aext B Bext C Cext H Hext L Lext areaMM2 area_perim_ratio color_std_mean deltaA deltaB deltaL deltaLB
+    deltaLBnorm eccentricity minorAxisMM nevi_confidence norm_border norm_color perimeterMM
+    radial_color_std_max stdL stdLExt symm_2axis symm_2axis_angle x y z dnn_lesion_confidence
+"""
+_MONET = """
+    ulceration_crust hair vasculature_vessels erythema pigmented gel_water_drop_fluid_dermoscopy_liquid
+    skin_markings_pen_ink_purple_pen
+"""
+# What no attribute is made of: kept as published, and exported. A cell that cannot be read stops no row.
+KEPT_FIELDS = (
+    Field("pixels_x", ("pixels_x", "pixelsX", "pixelsx"), cells.integer),
+    Field("pixels_y", ("pixels_y", "pixelsY", "pixelsy"), cells.integer),
+    Field("nevus_type", ("nevus_type",), removed="2025-06"),
+    Field("mel_type", ("mel_type",), removed="2025-06"),
+    Field("mel_class", ("mel_class",), removed="2025-06"),
+    Field("marker_pen", ("marker_pen",), cells.boolean, removed="isic-metadata 6"),
+    Field("hairy", ("hairy",), cells.boolean, removed="isic-metadata 6"),
+    Field("blurry", ("blurry",), cells.boolean, removed="isic-metadata 6"),
+    Field("color_tint", ("color_tint",), choices=_choices("blue", "pink", "none"), removed="isic-metadata 6"),
+    Field("iddx_full", ("iddx_full",)),
+    Field("target", ("target",), cells.integer),
+    Field("skin_tone_class", ("skin_tone_class",), cells.integer),  # 0 is very dark: not Fitzpatrick's scale
+    Field("tbp_lv_location", ("tbp_lv_location",)),
+    Field("tbp_lv_location_simple", ("tbp_lv_location_simple",)),
+    *(Field(f"tbp_lv_{name}", (f"tbp_lv_{name}",), cells.measurement) for name in _TBP_NUMBERS.split()),
+    *(Field(f"MONET_{name}", (f"MONET_{name}",), cells.measurement) for name in _MONET.split()),
+)
+ALL_FIELDS = FIELDS + KEPT_FIELDS
+FIELD_BY_COLUMN = {column: field for field in ALL_FIELDS for column in field.columns}
 ID_COLUMNS = FIELDS[0].columns

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from app.corpus.isic.caged import RunCaged
+from app.corpus.isic.dictionary import Dictionary
 from app.corpus.isic.files import Pictures
 from app.corpus.isic.levels import sizes_of
 from app.corpus.isic.mapping import MappingOptions, find_terms, map_to_dicom
@@ -135,7 +136,7 @@ def import_rows(
     """
     with working_folder(work_in) as folder:
         batch: list[_Converted] = []
-        for row in read_rows(metadata):
+        for row in Dictionary().judged(read_rows(metadata)):
             batch.append(
                 _Converted(_refused(row))
                 if isinstance(row, BadRow)
