@@ -12,8 +12,8 @@ from app.corpus.isic.levels import Level
 from app.corpus.isic.picture import Picture
 from app.corpus.isic.vocabulary import Code, Site
 
-_FITZPATRICK_SCALE = Code("SCT", "443635002", "Fitzpatrick classification of skin type")
-_HISTORY = {
+FITZPATRICK_SCALE = Code("SCT", "443635002", "Fitzpatrick classification of skin type")
+HISTORY = {
     "personal_hx_mm": Code("SCT", "161432005", "History of malignant melanoma"),
     "family_hx_mm": Code("SCT", "427858005", "Family history of malignant melanoma"),
 }
@@ -106,8 +106,8 @@ def add_acquisition(dataset: Dataset, values: Mapping[str, str], published: Mapp
     if "fitzpatrick_skin_type" in values:
         skin_type = values["fitzpatrick_skin_type"]
         code = Code("NCIt", FITZPATRICK[skin_type], f"Fitzpatrick Skin Type {skin_type}")
-        items.append(context_item(_FITZPATRICK_SCALE, code))
-    items += [context_item(_HISTORY[name], YES_NO[values[name]]) for name in _HISTORY if name in values]
+        items.append(context_item(FITZPATRICK_SCALE, code))
+    items += [context_item(HISTORY[name], YES_NO[values[name]]) for name in HISTORY if name in values]
     dataset.AcquisitionContextSequence = items
     if "dermoscopic_type" in values:
         dataset.ContactMethod, dataset.LightSourcePolarization = CONTACTS[values["dermoscopic_type"]]
