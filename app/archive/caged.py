@@ -74,3 +74,10 @@ def compose(
     from app.dicom import composing
 
     return composing.compose(path, documents, parts, target_path)
+
+
+def fingerprint(file: DicomFile) -> tuple[bytes, bytes]:
+    """Return what the pixels of an image look like; see dicom/fingerprint.py."""
+    from app.dicom import fingerprint as looking
+
+    return looking.fingerprint(file)

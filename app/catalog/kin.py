@@ -61,3 +61,11 @@ def facts_by_instance(connection: Connection, instance_ids: Sequence[int]) -> di
         for row in rows:
             found.setdefault(row.instance_id, {}).setdefault(row.attribute & 0xFF, []).append(row.value)
     return found
+
+
+def values_by_instance(connection: Connection, number: int) -> dict[int, str]:
+    """Return the value that each instance has of a private element of one value, by the number of its row."""
+    rows = connection.execute(
+        select(fact.c.instance_id, fact.c.value).where(fact.c.attribute == int(tag_of_element(number), 16))
+    )
+    return {row.instance_id: row.value for row in rows}

@@ -14,6 +14,12 @@ COMMANDS = {
     "index": ("app.cli.index", "index", "Catalogue DICOM files where they lie."),
     "import": ("app.cli.importing", "importing", "Turn a corpus into DICOM and store it."),
     "mirror": ("app.cli.mirror", "mirror", "Copy studies of another DICOMweb server."),
+    "duplicates": ("app.cli.duplicates", "duplicates", "List images that are the same or nearly so."),
+    "split": (
+        "app.cli.split",
+        "split_command",
+        "Part the images into training and test sets without a leak.",
+    ),
     "verify": ("app.cli.verify", "verify", "Check that nothing is lost, torn or forgotten."),
     "withdraw": ("app.cli.withdraw", "withdraw", "Take back an instance, a series or a study."),
     "withdrawn": ("app.cli.withdraw", "withdrawn", "List what was withdrawn."),
