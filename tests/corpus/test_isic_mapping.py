@@ -358,7 +358,8 @@ from app.corpus.isic.picture import Layout, read_picture
 from app.corpus.isic.rows import read_rows
 sample = Path(sys.argv[1])
 row = next(iter(read_rows(sample / "metadata.csv")))
-picture = read_picture(sample / "images" / f"{row.isic_id}.jpg", lambda f, *a: f(*a), Layout.PHOTOGRAPH, sample)
+path = sample / "images" / f"{row.isic_id}.jpg"
+picture = read_picture(path, lambda f, *a: f(*a), Layout.PHOTOGRAPH, sample)
 print(hashlib.sha256(write_part10(map_to_dicom(row, picture, MappingOptions()))).hexdigest())
 """
 GOLDEN = "b6d7cfd3b2d8c723e0043b91d38efa26c9ad2bf0fb55aca6ee98497f1aea19ce"

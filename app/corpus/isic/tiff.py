@@ -6,6 +6,7 @@ memory at a time, so that a picture may be as large as its segments are small.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,7 @@ _PHOTOMETRIC = {
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB = 0, 1, 2
 _UNSIGNED = 1
 _SEPARATE_PLANES = 2
+_MAX_PAGES = 64
 
 Samples = NDArray[np.uint8] | NDArray[np.uint16]
 
@@ -80,8 +82,8 @@ def _opened(path: str) -> Iterator[TiffFile]:
 
 def _picture(file: TiffFile) -> TiffPage:
     """Return the one full picture; smaller copies and masks (NewSubfileType 1 and 4) are passed over."""
-    pages = [page for page in file.pages if isinstance(page, TiffPage)]
-    full = [page for page in pages if not page.subfiletype & 0b101]
+    pages = list(islice(file.pages, _MAX_PAGES))  # directories may lead in a circle
+    full = [page for page in pages if isinstance(page, TiffPage) and not page.subfiletype & 0b101]
     if len(full) != 1:
         raise NotImportable("image", f"is a TIFF file with {len(full)} pages; give one picture")
     return full[0]
