@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from app.archive.archive import Archive
 from app.archive.data_sets import holds_data_set
 from app.catalog.entry import Entry, read_entry
-from app.catalog.files import holders, is_managed
+from app.catalog.files import is_managed
 from app.catalog.holdings import Reference
 from app.catalog.register import Location, Outcome
 from app.dicom.parts import Composed
@@ -76,13 +76,18 @@ def sweep(archive: Archive, *, is_patient: bool = False) -> int:
 def read_staged(archive: Archive, staging: Staging, staged: StagedFile) -> Received:
     """Read a finished staged file in the cage; one that is not a Part 10 file is staged again as one."""
     try:
-        entry = archive.cage.run(read_entry, str(staged.path))
+        entry = _read(archive, staged)
         if entry.instance["prefix"]:
             staged = _normalised(staging, staged, entry)
-            entry = archive.cage.run(read_entry, str(staged.path))
+            entry = _read(archive, staged)
     except ArchiveError as error:
         return Received(staged, error=error)
     return Received(staged, entry)
+
+
+def _read(archive: Archive, staged: StagedFile) -> Entry:
+    """Have a staged file read, and meanwhile wait for the disk."""
+    return archive.cage.run(read_entry, str(staged.path), meanwhile=staged.sync)
 
 
 def store_received(archive: Archive, staging: Staging, received: Sequence[Received]) -> list[Result]:
@@ -92,25 +97,13 @@ def store_received(archive: Archive, staging: Staging, received: Sequence[Receiv
     is the sender's (PS3.10 7.1). Raises StorageFull, StorageFailed or CatalogUnavailable; then
     nothing of it is kept.
     """
-    uids = [each.entry.sop_instance_uid for each in received if each.entry and each.error is None]
-    with archive.catalog.read() as connection:
-        held = holders(connection, uids)
-    fresh = [
-        each
-        for each in received
-        if each.entry and each.error is None and each.entry.sop_instance_uid not in held
+    outcomes = iter(_keep(archive, staging, [one for one in received if one.entry and one.error is None]))
+    return [
+        _result(archive, one, one.entry, next(outcomes))
+        if one.entry and one.error is None
+        else Result(one.entry, one.error, composed=one.composed)
+        for one in received
     ]
-    outcomes = iter(_keep(archive, staging, fresh))
-    results = []
-    for each in received:
-        if each.entry is None or each.error is not None:
-            results.append(Result(each.entry, each.error, composed=each.composed))
-        elif holder := held.get(each.entry.sop_instance_uid):
-            outcome = Outcome.IDENTICAL if holder.sha256 == each.entry.sha256 else Outcome.CONFLICT
-            results.append(_result(archive, each, each.entry, outcome))
-        else:
-            results.append(_result(archive, each, each.entry, next(outcomes)))
-    return results
 
 
 def store_staged(archive: Archive, staging: Staging, staged: Sequence[StagedFile]) -> list[Result]:
@@ -118,16 +111,15 @@ def store_staged(archive: Archive, staging: Staging, staged: Sequence[StagedFile
     return store_received(archive, staging, [read_staged(archive, staging, each) for each in staged])
 
 
-def _keep(archive: Archive, staging: Staging, fresh: Sequence[Received]) -> list[Outcome]:
-    if not fresh:
+def _keep(archive: Archive, staging: Staging, readable: Sequence[Received]) -> list[Outcome]:
+    if not readable:
         return []
     # The first of files with the same bytes is kept; further names for it would be the same.
-    entries = [each.entry for each in fresh if each.entry]
+    entries = [each.entry for each in readable if each.entry]
     keys = [entry.sha256.hex() for entry in entries]
-    staging.keep({key: each.staged for key, each in reversed(list(zip(keys, fresh, strict=True)))})
+    staging.keep({key: each.staged for key, each in reversed(list(zip(keys, readable, strict=True)))})
     located = [(entry, Location(None, key)) for entry, key in zip(entries, keys, strict=True)]
     outcomes = archive.registrar.register(archive.catalog, located)
-    # Where another was faster, our file has no row: it stays unreleased, and is swept.
     staging.release(key for key, outcome in zip(keys, outcomes, strict=True) if outcome == Outcome.STORED)
     return outcomes
 

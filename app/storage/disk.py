@@ -3,16 +3,12 @@
 import errno
 import os
 from collections.abc import Callable, Iterator
-from collections.abc import Set as AbstractSet
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import cached_property
 from pathlib import Path
 
 from app.errors import StorageFailed, StorageFull
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-_SYNC_THREADS = 8  # fsyncs that wait together share the file system's commits: half the time of one by one
 
 
 @contextmanager
@@ -38,7 +34,6 @@ class Disk:
         self._minimum_free = minimum_free
         self._fsync = fsync
         self._failure = ""
-        self._synced_folders: set[Path] = set()
 
     def check_room(self) -> None:
         """Raise StorageFailed after a failed fsync, StorageFull below the minimum of free space."""
@@ -55,50 +50,18 @@ class Disk:
         """Wait until an open file or folder is on the disk; a failure is for good."""
         if self._failure:
             raise StorageFailed(self._failure)
-        self._wait(lambda: self._fsync(descriptor))
-
-    def begin_sync(self, descriptor: int) -> Future[None]:
-        """Begin to wait in a thread until an open file is on the disk: end_sync() tells how it went."""
-        return self._threads.submit(self._fsync, descriptor)
-
-    def end_sync(self, begun: Future[None]) -> None:
-        """Wait for what was begun; a failure is for good from here on."""
-        if self._failure:
-            raise StorageFailed(self._failure)
-        self._wait(begun.result)
-
-    def _wait(self, waiting: Callable[[], None]) -> None:
         try:
             with disk_errors():
-                waiting()
+                self._fsync(descriptor)
         except StorageFailed as error:
             self._failure = f"{error} The storage only reads until the server is started again."
             raise StorageFailed(self._failure) from error
 
-    @cached_property
-    def _threads(self) -> ThreadPoolExecutor:
-        return ThreadPoolExecutor(_SYNC_THREADS, "sync")
-
-    def sync_folders(self, folders: AbstractSet[Path]) -> None:
-        """Wait until the names in these folders are on the disk, and the folders' own, up to the root."""
-        unknown = [folder for folder in folders if folder.parent not in self._synced_folders]
-        above = {parent for folder in unknown for parent in self._parents(folder)} - self._synced_folders
-        descriptors: list[int] = []
+    def sync_folder(self, folder: Path) -> None:
+        """Wait until the names in a folder are on the disk."""
+        with disk_errors():
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            with disk_errors():
-                descriptors.extend(
-                    os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-                    for folder in (*folders, *above)
-                )
-            if len(descriptors) == 1:
-                self.sync(descriptors[0])
-            else:
-                list(self._threads.map(self.sync, descriptors))
+            self.sync(descriptor)
         finally:
-            for descriptor in descriptors:
-                os.close(descriptor)
-        # Folders are never deleted, and all made before: a name that is on the disk stays there.
-        self._synced_folders |= above
-
-    def _parents(self, folder: Path) -> list[Path]:
-        return [parent for parent in folder.parents if parent == self._root or self._root in parent.parents]
+            os.close(descriptor)

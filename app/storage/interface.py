@@ -1,6 +1,6 @@
 """What every place that holds managed files promises; tests/contracts/test_storage.py asks each for it.
 
-A file is staged, kept under its SHA-256, named by a row of the catalogue, and only then released.
+A file is staged, kept, named by a row of the catalogue, and then released: it lies under its SHA-256.
 Whatever moment the process dies at, the next sweep can tell from the staged leftovers alone what was
 promised and what was not.
 """
@@ -53,6 +53,12 @@ class StagedFile(Protocol):
     def finish(self) -> None:
         """End the writing, once; the file stays until its staging ends."""
 
+    def sync(self) -> None:
+        """Wait until the content of a finished file is on the disk; its staging's keep() tells how it went.
+
+        A second call does nothing.
+        """
+
 
 class Staging(Protocol):
     """The staged files of one request, message or job; several threads may stage at once.
@@ -71,13 +77,14 @@ class Staging(Protocol):
         """Delete one staged file that will not be kept."""
 
     def keep(self, files: Mapping[str, StagedFile]) -> None:
-        """Make `files` (SHA-256 -> staged file) durable under their keys, in one group of fsyncs.
+        """Make `files` (SHA-256 -> staged file) durable, those that were not synced in one group of fsyncs.
 
-        Called once. Nothing counts as held until a row of the catalogue names it and release() follows.
+        Called once. From the commit of a row that names one on, it can be opened by its key; what no row
+        names counts as nothing.
         """
 
     def release(self, catalogued: Iterable[str]) -> None:
-        """Forget the kept files that committed rows name."""
+        """Give the kept files that committed rows name their place; the others are none of ours to keep."""
 
     def __enter__(self) -> Self: ...
 
@@ -93,13 +100,13 @@ class Storage(Protocol):
         """Begin to take files in; raise StorageFull or StorageFailed."""
 
     def open(self, key: str) -> StoredFile:
-        """Open a file that is held; raise InstanceUnavailable."""
+        """Open a file that a committed row names; raise InstanceUnavailable."""
 
     def keys(self) -> Iterator[str]:
-        """Yield the key of every file held, in order."""
+        """Yield the key of every file that has its place, in order."""
 
     def is_settled(self, key: str) -> bool:
-        """Whether a file is held and no staging, alive or dead, still has it."""
+        """Whether a file has its place and no staging, alive or dead, still has it."""
 
     def retiring(self) -> AbstractContextManager[Callable[[Iterable[str]], None]]:
         """Yield a function that marks held files, by key, for deletion; raises StorageFailed.
@@ -109,7 +116,7 @@ class Storage(Protocol):
         """
 
     def sweep(self, is_catalogued: Callable[[str], bool], *, is_patient: bool = False) -> int:
-        """Clear what dead writers left; return how many files that no row names were deleted.
+        """Place what dead writers left and rows name; return how many others, once kept, were deleted.
 
         `is_patient` waits for those who are keeping files just now; otherwise a later sweep does the rest.
         """

@@ -1,15 +1,19 @@
 """Managed files in a local folder, safe against a crash at any moment without a journal.
 
-    {root}/ab/abcd…          a file under its SHA-256; never text that a client sent
-    {root}/tmp/{random}/{n}  the staged files of one request; the request holds a lock on the folder
+    {root}/ab/abcd…            a file under its SHA-256; never text that a client sent
+    {root}/tmp/{random}/{n}    the staged files of one request; the request holds a lock on the folder
+    {root}/tmp/{random}/abcd…  one that is kept: on the disk, its row about to be committed, or just committed
 
-keep() gives a staged file a second name, its key, once its bytes are on the disk. release() takes the
-first name away, after the catalogue has been committed. So a staging folder that nobody locks belongs to
-a dead writer, and a file in it with two names may lack its row: sweep() looks at those alone, however
-many files are held. retiring() gives files that are to go such a second name before their rows go.
+keep() makes staged files and their names durable where they are. Once the rows are committed, release() gives
+each its place by a rename that nobody waits for. So a staging folder that nobody locks belongs to a dead
+writer, and what is in it has a row or has none: sweep() gives it its place or deletes it, however many files
+are held elsewhere. A reader that comes between the commit and the rename finds the file by its key.
 
-{root}/tmp/guard keeps deleting and keeping apart: whoever keeps holds it shared until the commit, whoever
-deletes holds it alone. So bytes that two requests bring at once are never deleted by the one that failed.
+retiring() gives files that are to go a second name in such a folder before their rows go; they are judged
+alike.
+
+{root}/tmp/guard keeps deleting and placing apart: whoever places holds it shared from before the commit,
+whoever deletes what has a place holds it alone. So bytes that come back while they are deleted are not lost.
 """
 
 import os
@@ -22,11 +26,12 @@ from app.errors import InstanceUnavailable
 from app.storage import sweep
 from app.storage.disk import Disk, disk_errors
 from app.storage.opened import OpenedFile
-from app.storage.staging import LocalStaging, idle_folder, leave_folder, locked_folder
+from app.storage.staging import Folder, LocalStaging, idle_folder, locked_folder
 
 MINIMUM_FREE = 0.02  # of the file system; below it nothing more is taken in
 
 _HEX = frozenset("0123456789abcdef")
+_OPENING = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class LocalStorage:
@@ -47,7 +52,7 @@ class LocalStorage:
         with disk_errors():
             self._staged_root.mkdir(parents=True, exist_ok=True)
         self._disk = Disk(self.root, minimum_free, fsync)
-        self._idle: deque[tuple[Path, int]] = deque()
+        self._idle: deque[Folder] = deque()
         self._idle_folders = idle_folders
         self._has_folders = False
 
@@ -58,26 +63,37 @@ class LocalStorage:
     def staging(self) -> LocalStaging:
         """Begin to take files in; raise StorageFull or StorageFailed."""
         self.require_room()
-        with disk_errors():
-            folder, lock = idle_folder(self._idle) or locked_folder(self._staged_root)
         return LocalStaging(
-            folder, lock, self._guard, self._disk, self.path_of, self._make_folders, self._leave
+            idle_folder(self._idle) or self._new_folder(), self._disk, self.path_of, self._leave
         )
 
+    def _new_folder(self) -> Folder:
+        """Make a staging folder whose own name is on the disk."""
+        with disk_errors():
+            self._make_folders()
+            folder = locked_folder(self._staged_root, self._guard)
+        try:
+            self._disk.sync_folder(self._staged_root)
+        except BaseException:
+            folder.close()
+            raise
+        return folder
+
     def _make_folders(self) -> None:
-        """Make all folders for keys, once a process, so that one fsync of the root is enough for all."""
+        """Make all folders for keys, once a process, and have the name of the staged ones on the disk."""
         if not self._has_folders:
             for number in range(256):
                 with suppress(FileExistsError):
                     (self.root / f"{number:02x}").mkdir()
+            self._disk.sync_folder(self.root)
             self._has_folders = True
 
-    def _leave(self, folder: Path, lock: int) -> None:
+    def _leave(self, folder: Folder) -> None:
         """Keep an empty folder for the next request: making one waits for the file system's journal."""
-        if len(self._idle) < self._idle_folders and next(folder.iterdir(), None) is None:
-            self._idle.append((folder, lock))
+        if len(self._idle) < self._idle_folders:
+            self._idle.append(folder)
         else:
-            leave_folder(folder, lock)
+            folder.close()
 
     def path_of(self, key: str) -> Path:
         """Return where the file of a key is or would be; raise InstanceUnavailable if it is no key."""
@@ -88,12 +104,26 @@ class LocalStorage:
         return self.root / key[:2] / key
 
     def open(self, key: str) -> OpenedFile:
-        """Open a file that is held; raise InstanceUnavailable."""
+        """Open a file that a row names; raise InstanceUnavailable."""
+        path = self.path_of(key)
         try:
-            descriptor = os.open(self.path_of(key), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                descriptor = os.open(path, _OPENING)
+            except FileNotFoundError:
+                self._place(key)
+                descriptor = os.open(path, _OPENING)
         except OSError as error:
             raise InstanceUnavailable(f"A managed file cannot be opened: {error.strerror}.") from error
         return OpenedFile(descriptor, os.fstat(descriptor).st_size)
+
+    def _place(self, key: str) -> None:
+        """Give a file its place whose row is committed and whose writer has not come to do it, or died.
+
+        By a link: so it has two names until its writer or the sweep, which looks for such, takes the first.
+        """
+        for folder in self._staged_root.iterdir():
+            with suppress(OSError):
+                os.link(folder / key, self.path_of(key))
 
     def keys(self) -> Iterator[str]:
         """Yield the key of every file held, in order."""
@@ -111,23 +141,28 @@ class LocalStorage:
     def retiring(self) -> Iterator[Callable[[Iterable[str]], None]]:
         """Yield a function that marks held files, by key, for deletion; raises StorageFailed.
 
-        A full disk is no obstacle. A marked file has a second name in a locked folder, as one that is being
-        kept has: once the lock is gone, sweep() asks the catalogue about it.
+        A full disk is no obstacle. A marked file has a second name in a locked folder: once the lock is gone,
+        sweep() asks the catalogue about it.
         """
-        with disk_errors():
-            folder, lock = locked_folder(self._staged_root)
+        folder = self._new_folder()
 
         def retire(keys: Iterable[str]) -> None:
             with disk_errors():
                 for key in keys:
-                    with suppress(FileNotFoundError):  # the file is lost already
-                        os.link(self.path_of(key), folder / f"{sweep.RETIRED}{key}")
-            self._disk.sync_folders({folder, self._staged_root})
+                    self._retire(key, folder)
+            self._disk.sync(folder.lock)
 
         try:
             yield retire
         finally:
-            os.close(lock)
+            folder.close()
+
+    def _retire(self, key: str, folder: Folder) -> None:
+        for _ in range(2):
+            with suppress(FileNotFoundError):  # it is not in its place yet, or lost already
+                os.link(self.path_of(key), folder.path / key)
+                return
+            self._place(key)
 
     def sweep(self, is_catalogued: Callable[[str], bool], *, is_patient: bool = False) -> int:
         """Clear what dead writers left; return how many files that no row names were deleted."""
@@ -138,8 +173,8 @@ class LocalStorage:
 
     def close(self) -> None:
         """Delete the empty folders that were kept for the next to come."""
-        while self._idle:
-            leave_folder(*self._idle.pop())
+        while folder := idle_folder(self._idle):
+            folder.close()
 
     def probe(self) -> None:
         """Raise StorageFull or StorageFailed when the next file could not be taken in."""

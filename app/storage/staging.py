@@ -1,12 +1,12 @@
-"""Files on their way in: staged, made durable under their keys, released after the commit (see local.py)."""
+"""Files on their way in: staged, made durable, given their place after the commit (see local.py)."""
 
 import fcntl
 import os
 import secrets
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import Future, wait
 from contextlib import suppress
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from types import TracebackType
@@ -16,60 +16,73 @@ from app.errors import StorageFailed, StorageFull
 from app.storage.disk import Disk, disk_errors
 from app.storage.interface import StagedFile
 
-_OPEN_FILES = 128  # a request may bring 10 000 parts; a process often may have no more than 1024 files open
+_LOOK_AGAIN_BYTES = 2**24  # how much one file may grow before it is asked again whether there is room
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A staging folder that this process holds locked, and its way to the guard."""
+
+    path: Path
+    lock: int
+    guard: int
+
+    def close(self) -> None:
+        """Delete the folder if it is empty, and give its lock up: what is in it is left to the sweep."""
+        with suppress(OSError):
+            self.path.rmdir()
+        os.close(self.guard)
+        os.close(self.lock)
 
 
 class LocalStagedFile:
     """One file in a locked staging folder."""
 
-    def __init__(self, path: Path, disk: Disk, finished: deque["LocalStagedFile"]) -> None:
+    def __init__(self, path: Path, disk: Disk) -> None:
         self.path = path
         self.size = 0
+        self.failure: StorageFull | StorageFailed | None = None
         self._disk = disk
-        self._finished = finished
-        self._syncing: Future[None] | None = None
+        self._room_bytes = _LOOK_AGAIN_BYTES
+        self._is_finished = False
         disk.check_room()
         with disk_errors():
             self.descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Append `data`; raise StorageFull or StorageFailed."""
-        self._disk.check_room()
-        rest = memoryview(data)
+        if self.size > self._room_bytes:
+            self._disk.check_room()
+            self._room_bytes = self.size + _LOOK_AGAIN_BYTES
         with disk_errors():
-            while rest:
-                written = os.write(self.descriptor, rest)
-                self.size += written
-                rest = rest[written:]
+            written = os.write(self.descriptor, data)
+            if written < len(data):
+                rest = memoryview(data)
+                while written < len(rest):
+                    written += os.write(self.descriptor, rest[written:])
+        self.size += written
 
     def finish(self) -> None:
-        """End the writing, and begin to wait for the disk while the content is read.
-
-        The descriptor stays open until then, but not too many of one staging: one opened later might not be
-        told that writing failed.
-        """
-        self._syncing = self._disk.begin_sync(self.descriptor)
-        self._finished.append(self)
-        if len(self._finished) > _OPEN_FILES:
-            self._finished.popleft().sync()
+        """End the writing."""
+        self._is_finished = True
 
     def sync(self) -> None:
-        """Wait until the content of a finished file is on the disk, and close."""
+        """Wait until the content of a finished file is on the disk, and close; keep() tells how it went.
+
+        By the descriptor that it was written with: one opened later might not be told that writing failed.
+        """
         if self.descriptor < 0:
             return
-        if self._syncing is None:
+        if not self._is_finished:
             raise ValueError("a staged file is kept after it was finished")
-        self._disk.end_sync(self._syncing)
-        self._syncing = None
+        try:
+            self._disk.sync(self.descriptor)
+        except (StorageFull, StorageFailed) as error:
+            self.failure = error
         self.close()
 
     def close(self) -> None:
         """Give the descriptor back; a second call does nothing."""
-        syncing, self._syncing = self._syncing, None
-        if syncing is not None and not syncing.cancel():
-            wait([syncing])  # nobody else's file may get the number before
-            with suppress(StorageFull, StorageFailed):
-                self._disk.end_sync(syncing)
         descriptor, self.descriptor = self.descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)
@@ -80,24 +93,17 @@ class LocalStaging:
 
     def __init__(
         self,
-        folder: Path,
-        lock: int,
-        guard: Path,
+        folder: Folder,
         disk: Disk,
         path_of: Callable[[str], Path],
-        make_folders: Callable[[], None],
-        leave: Callable[[Path, int], None],
+        leave: Callable[[Folder], None],
     ) -> None:
-        """Stage in an empty folder with a lock on it; `leave` takes both when all is done."""
-        self._guard_path = guard
-        self._disk = disk
-        self._path_of, self._make_folders = path_of, make_folders
+        """Stage in an empty folder; `leave` takes it when it is empty again."""
+        self._folder, self._disk, self._path_of, self._leave = folder, disk, path_of, leave
+        self._has_left = False
         self._files: dict[Path, LocalStagedFile] = {}
         self._kept: dict[str, LocalStagedFile] = {}
-        self._finished: deque[LocalStagedFile] = deque()
         self._numbers = count(1)
-        self._guard = -1
-        self._folder, self._lock, self._leave = folder, lock, leave
 
     @property
     def has_unreleased(self) -> bool:
@@ -106,40 +112,45 @@ class LocalStaging:
 
     def new(self) -> LocalStagedFile:
         """Begin one file; raise StorageFull or StorageFailed."""
-        staged = LocalStagedFile(self._folder / str(next(self._numbers)), self._disk, self._finished)
+        staged = LocalStagedFile(self._folder.path / str(next(self._numbers)), self._disk)
         self._files[staged.path] = staged
         return staged
 
     def drop(self, staged: StagedFile) -> None:
         """Delete one staged file that will not be kept."""
         dropped = self._files.pop(staged.path)
-        with suppress(ValueError):  # it may have left the queue, or never been finished
-            self._finished.remove(dropped)
         dropped.close()
         with disk_errors():
             dropped.path.unlink()
 
     def keep(self, files: Mapping[str, StagedFile]) -> None:
-        """Make `files` (SHA-256 -> staged file) durable under their keys, in one group of fsyncs."""
+        """Make `files` (SHA-256 -> staged file) durable, and have them bear their keys."""
         for staged in files.values():
-            self._files[staged.path].sync()
+            finished = self._files[staged.path]
+            finished.sync()
+            if finished.failure is not None:
+                raise finished.failure
+        self._disk.sync(self._folder.lock)
         with disk_errors():
-            self._guard = os.open(self._guard_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
-            fcntl.flock(self._guard, fcntl.LOCK_SH)
-            self._make_folders()
+            fcntl.flock(self._folder.guard, fcntl.LOCK_SH)
             for key, staged in files.items():
-                path = self._path_of(key)
-                self._kept[key] = self._files.pop(staged.path)
-                # The same bytes may be here already: the guard protects them until our commit.
-                with suppress(FileExistsError):
-                    os.link(staged.path, path)
-        self._disk.sync_folders({self._path_of(key).parent for key in files})
+                kept = self._kept[key] = self._files.pop(staged.path)
+                named = self._folder.path / key
+                kept.path.rename(named)
+                kept.path = named
 
     def release(self, catalogued: Iterable[str]) -> None:
-        """Forget the kept files that committed rows name; what cannot be deleted now is swept later."""
+        """Give the kept files that committed rows name their place; what cannot have it now is swept."""
         with suppress(OSError):
             for key in catalogued:
-                self._kept.pop(key).path.unlink()
+                named = self._kept[key].path
+                named.rename(self._path_of(key))
+                with suppress(FileNotFoundError):
+                    # A reader was faster, and to rename one name of a file to its other does nothing.
+                    named.unlink()
+                del self._kept[key]
+            self._files |= {staged.path: staged for staged in self._kept.values()}
+            self._kept.clear()
 
     def __enter__(self) -> Self:
         return self
@@ -148,44 +159,37 @@ class LocalStaging:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Delete what was never kept; what was kept and not released is left for the sweep to judge."""
-        for staged in (*self._files.values(), *self._kept.values()):
+        if self._has_left:
+            return
+        self._has_left, is_empty = True, not self._kept
+        for staged in self._files.values():
             staged.close()
-            with suppress(OSError):
-                if staged.path.stat().st_nlink == 1:
-                    staged.path.unlink()
-        if self._guard >= 0:
-            os.close(self._guard)
-        if self._lock >= 0:
-            self._leave(self._folder, self._lock)
-        self._guard, self._lock = -1, -1
+            try:
+                staged.path.unlink()
+            except OSError:
+                is_empty = False
+        fcntl.flock(self._folder.guard, fcntl.LOCK_UN)
+        if is_empty:
+            self._leave(self._folder)
+        else:
+            self._folder.close()
 
 
-def idle_folder(idle: deque[tuple[Path, int]]) -> tuple[Path, int] | None:
+def idle_folder(idle: deque[Folder]) -> Folder | None:
     """Take one of the folders that are locked and empty, if there is one."""
     with suppress(IndexError):
-        while True:
-            folder, lock = idle.pop()
-            if folder.exists():
-                return folder, lock
-            os.close(lock)
+        return idle.pop()
     return None
 
 
-def leave_folder(folder: Path, lock: int) -> None:
-    """Delete a folder that is empty, and give its lock up."""
-    with suppress(OSError):  # not empty: kept, not released
-        folder.rmdir()
-    os.close(lock)
-
-
-def locked_folder(staged_root: Path) -> tuple[Path, int]:
+def locked_folder(staged_root: Path, guard: Path) -> Folder:
     """Make a folder and lock it; again if a sweep takes it, not yet locked, for a dead writer's."""
     while True:
-        folder = staged_root / secrets.token_hex(16)
-        folder.mkdir(mode=0o750)
+        path = staged_root / secrets.token_hex(16)
+        path.mkdir(mode=0o750)
         with suppress(FileNotFoundError):
-            lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             fcntl.flock(lock, fcntl.LOCK_EX)
-            if folder.exists():
-                return folder, lock
+            if path.exists():
+                return Folder(path, lock, os.open(guard, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640))
             os.close(lock)

@@ -180,7 +180,7 @@ def test_killed_at_any_moment_it_is_done_or_undone(
         _interrupted(patched, step, is_after=is_after)
         with pytest.raises(Killed):
             withdraw(archive, instance("a"), "test", "test")
-    assert len([path for path in managed_files(archive) if path.name.startswith("retired-")]) == 1
+    assert len([path for path in managed_files(archive) if path.parents[1].name == "tmp"]) == 1
     assert verify(archive, contents=True).is_sound
     assert sweep(archive) == (1 if is_committed else 0)
     assert verify(archive, contents=True).is_sound

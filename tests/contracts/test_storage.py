@@ -131,9 +131,9 @@ class TestSweep:
     def test_deletes_what_was_kept_and_never_named(self, storage, open_storage):
         with storage.staging() as staging:
             (key,) = keep(staging, b"kept, then the commit failed")
-        assert list(storage.keys()) == [key]
         assert open_storage().sweep(lambda key: False) == 1
-        assert list(storage.keys()) == []
+        with pytest.raises(InstanceUnavailable):
+            storage.open(key)
         assert open_storage().sweep(lambda key: False) == 0
 
     def test_spares_what_a_row_names(self, storage, open_storage):
@@ -141,6 +141,7 @@ class TestSweep:
             (key,) = keep(staging, b"kept and committed, then the process died")
         assert open_storage().sweep(lambda asked: asked == key) == 0
         assert list(storage.keys()) == [key]
+        assert storage.is_settled(key)
 
     def test_leaves_a_living_writer_alone(self, storage, open_storage):
         with storage.staging() as staging:
@@ -151,25 +152,71 @@ class TestSweep:
             staging.release([key])
         assert list(storage.keys()) == [key]
 
-    def test_waits_while_another_relies_on_the_same_bytes(self, storage, open_storage):
-        """One request failed after keeping; a second has found the bytes in place and is about to commit."""
+    @pytest.mark.parametrize("has_row", [False, True])
+    def test_spares_the_same_bytes_of_another(self, storage, open_storage, has_row):
+        """One request failed after keeping; a second has the same, about to commit or just committed."""
         with storage.staging() as failing:
             keep(failing, b"both")
         with storage.staging() as staging:
             (key,) = keep(staging, b"both")
-            assert open_storage().sweep(lambda key: False) == 0
+            open_storage().sweep(lambda _: has_row)
             staging.release([key])
         assert open_storage().sweep(lambda asked: asked == key) == 0
         assert list(storage.keys()) == [key]
+        assert storage.is_settled(key)
 
     def test_asks_about_those_alone_that_may_lack_a_row(self, storage):
         hold(storage, b"long held")
-        asked = []
         with storage.staging() as staging:
             keys = keep(staging, b"one", b"two")
             staging.release(keys[:1])
+        with storage.staging() as staging:
+            unreleased = keep(staging, b"three")
+        asked = []
         storage.sweep(lambda key: bool(asked.append(key)) or True)
-        assert asked == keys[1:]
+        assert asked == unreleased
+        assert sorted(storage.keys()) == sorted([key_of(b"long held"), keys[0], *unreleased])
+
+
+class TestBetweenCommitAndPlace:
+    """A row is committed and the file not in its place yet: its writer is about to come, or died."""
+
+    def test_it_can_be_read(self, storage, open_storage):
+        with storage.staging() as staging:
+            (key,) = keep(staging, b"just committed")
+            with open_storage().open(key) as opened:
+                assert opened.read(0, 14) == b"just committed"
+            staging.release([key])
+            with storage.open(key) as opened:
+                assert opened.read(0, 14) == b"just committed"
+        assert storage.is_settled(key)
+        assert storage.sweep(lambda _: True) == 0
+
+    def test_it_can_be_read_when_its_writer_died(self, storage, open_storage):
+        with storage.staging() as staging:
+            (key,) = keep(staging, b"committed, then killed")
+        with open_storage().open(key) as opened:
+            assert opened.read(0, 9) == b"committed"
+        assert not storage.is_settled(key)
+        assert open_storage().sweep(lambda asked: asked == key) == 0
+        assert storage.is_settled(key)
+
+    def test_it_can_be_withdrawn(self, storage, open_storage):
+        with storage.staging() as staging:
+            (key,) = keep(staging, b"withdrawn at once")
+            with open_storage().retiring() as retire:
+                retire([key])
+            staging.release([key])
+        assert storage.sweep(lambda _: False) == 1
+        assert list(storage.keys()) == []
+
+    def test_it_can_be_withdrawn_when_its_writer_died(self, storage, open_storage):
+        with storage.staging() as staging:
+            (key,) = keep(staging, b"withdrawn before the sweep")
+        with open_storage().retiring() as retire:
+            retire([key])
+        assert storage.sweep(lambda _: False) > 0
+        assert list(storage.keys()) == []
 
 
 def test_what_is_retired_goes_with_its_row(storage, open_storage):

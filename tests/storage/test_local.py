@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -63,9 +64,9 @@ class FailingFsync:
             raise OSError(self.number, os.strerror(self.number))
 
 
-@pytest.mark.parametrize("fail_at", [1, 2, 3])
+@pytest.mark.parametrize("fail_at", [1, 2, 3, 4])
 def test_after_a_failed_fsync_the_storage_only_reads(tmp_path, fail_at):
-    """D4: the file, its folder, the root: whichever fails, nothing is tried again."""
+    """D4: the root, the folder above, the file, its folder: whichever fails, nothing is tried again."""
     held = hold(LocalStorage(tmp_path), b"held before")
     fsync = FailingFsync(fail_at)
     storage = LocalStorage(tmp_path, fsync=fsync)
@@ -204,9 +205,34 @@ def test_a_killed_writer_leaves_only_what_was_committed(tmp_path, step, is_commi
     assert killed.returncode == -signal.SIGKILL
     assert leftovers(tmp_path)
     storage = LocalStorage(tmp_path)
-    storage.sweep(lambda key: is_committed)
+    storage.sweep(lambda key: is_committed and step == "kept")
     assert len(list(storage.keys())) == (step == "kept" and is_committed)
     assert leftovers(tmp_path) == []
+
+
+def test_a_row_whose_file_was_not_yet_named_by_its_key_when_the_power_failed_gets_it(tmp_path):
+    """The commit reached the disk, and the rename before it, which nobody waited for, did not."""
+    killed = subprocess.run([sys.executable, "-c", KILLED, tmp_path, "kept"], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    key = hashlib.sha256(b"whole").hexdigest()
+    (named,) = (tmp_path / "tmp").glob(f"*/{key}")
+    named.rename(named.with_name("1"))
+    storage = LocalStorage(tmp_path)
+    assert storage.sweep(lambda asked: asked == key) == 0
+    with storage.open(key) as opened:
+        assert opened.read(0, 5) == b"whole"
+    assert leftovers(tmp_path) == []
+
+
+def test_what_is_torn_is_taken_for_nothing_that_is_held(tmp_path):
+    """The power failed before the content was on the disk: no row names what is left."""
+    killed = subprocess.run([sys.executable, "-c", KILLED, tmp_path, "written"], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    (staged,) = (tmp_path / "tmp").glob("*/1")
+    staged.write_bytes(b"who")
+    storage = LocalStorage(tmp_path)
+    storage.sweep(lambda asked: asked == hashlib.sha256(b"whole").hexdigest())
+    assert (list(storage.keys()), leftovers(tmp_path)) == ([], [])
 
 
 ORDER = """
@@ -225,12 +251,12 @@ with storage.staging() as staging:
 """
 
 
-def test_bytes_are_on_the_disk_before_their_name_and_both_before_the_commit(tmp_path):
+def test_bytes_and_their_names_are_on_the_disk_before_the_commit_and_have_their_place_after_it(tmp_path):
     """D3, seen from outside: the order of the system calls."""
     strace = shutil.which("strace")
     if strace is None:
         pytest.skip("strace is not installed")
-    traced = "openat,fsync,link,linkat,unlink,unlinkat,mkdir,mkdirat"
+    traced = "openat,fsync,rename,renameat,renameat2,mkdir,mkdirat"
     log = tmp_path / "calls"
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
     ran = subprocess.run(
@@ -250,13 +276,14 @@ def test_bytes_are_on_the_disk_before_their_name_and_both_before_the_commit(tmp_
         return next(n for n, line in enumerate(calls) if f" {call}" in line and all(p in line for p in parts))
 
     key = hashlib.sha256(b"whole").hexdigest()
-    leaf = f"objects/{key[:2]}"
-    written = first("fsync(", "/tmp/", "/1>")
-    linked = first("link", key)
-    folders = [first("fsync(", f"{path}>") for path in (leaf, "objects")]
+    above = [first("fsync(", f"{path}>") for path in ("objects", "objects/tmp")]
+    made = first("openat(", '/1"')
+    written = first("fsync(", "/1>")
+    named = next(n for n, line in enumerate(calls) if n > written and " fsync(" in line)
+    assert re.search(r"objects/tmp/[0-9a-f]{32}>", calls[named])
     committed = first("openat(", "committed")
-    released = first("unlink", "/1")
-    assert written < linked < min(folders) <= max(folders) < committed < released
+    placed = first("rename", f"objects/{key[:2]}/{key}")
+    assert max(above) < made < written < named < committed < placed
 
 
 def test_a_sweep_beside_many_writers_never_takes_what_they_keep(tmp_path):

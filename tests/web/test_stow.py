@@ -1,6 +1,8 @@
 """STOW-RS without a network: what is answered, what is kept, what is left behind."""
 
 import asyncio
+import os
+import stat
 from base64 import b64encode
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -362,13 +364,15 @@ class TestTrouble:
 
     @pytest.mark.parametrize(("number", "status", "reason"), [(28, 507, 0xA700), (5, 503, 0x0110)])
     def test_full_or_failing_when_it_is_made_durable(self, client, archive, number, status, reason):
-        def fails(_descriptor):
-            raise OSError(number, "as the disk says")
+        def fails(descriptor):
+            found = os.fstat(descriptor)
+            if stat.S_ISREG(found.st_mode) and found.st_size > len(b"garbage"):
+                raise OSError(number, "as the disk says")
 
         client.archive = replace(
             archive, storage=LocalStorage(archive.storage.root, minimum_free=0, fsync=fails)
         )
-        response = client.store(instance_bytes(), b"garbage")
+        response = client.store(b"garbage", instance_bytes())
         said = answer(response)
         assert response.status_code == status
         assert [item.FailureReason for item in said.FailedSOPSequence] == [reason]
