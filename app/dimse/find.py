@@ -48,7 +48,7 @@ def find(session: Session, message: Message) -> None:
     if "find" not in session.may:
         association.respond(message, NOT_AUTHORIZED, comment="You may not query here")
         return
-    if refusal := session.toll.refusal():
+    if refusal := session.toll.refusal("search"):
         association.respond(message, OUT_OF_RESOURCES, comment=comment_on(refusal))
         return
     try:

@@ -41,6 +41,13 @@ class Destination:
                 contexts[context.abstract_syntax][context.transfer_syntax] = context
         object.__setattr__(self, "contexts", dict(contexts))
 
+    def needs_conversion(self, selected: Selected) -> bool:
+        """Whether an instance can be sent, and not as it is stored."""
+        contexts = self.contexts.get(selected.sop_class_uid)
+        return (
+            bool(contexts and selected.transfer_syntax_uid) and selected.transfer_syntax_uid not in contexts
+        )
+
 
 class Ready(NamedTuple):
     """An instance to be sent: its first piece read, and its file open where there is more of it."""

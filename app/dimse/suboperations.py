@@ -21,12 +21,14 @@ from app.dimse.sources import (
 )
 from app.dimse.status import (
     CANCEL,
+    OUT_OF_RESOURCES,
     OUT_OF_RESOURCES_SUBOPERATIONS,
     PENDING,
     SUCCESS,
     WARNING_SUBOPERATIONS,
     Status,
 )
+from app.dimse.toll import comment_on
 from app.errors import InvalidQuery
 
 # Pending responses are optional (PS3.4 C.4.2.3.1, C.4.3.3.1): often enough for somebody who watches. One for
@@ -95,7 +97,15 @@ def send_selected(
     destination: Destination,
     is_cancelled: IsCancelled,
 ) -> None:
-    """Send each instance, tell the caller now and then, and answer the request when all are through."""
+    """Send each instance, tell the caller now and then, and answer the request when all are through.
+
+    If any must be converted, the retrieval counts as a conversion, as it does over HTTP.
+    """
+    if any(map(destination.needs_conversion, selection)) and (
+        refusal := session.toll.refusal_of("transcode")
+    ):
+        session.association.respond(message, OUT_OF_RESOURCES, comment=comment_on(refusal))
+        return
     progress, told_at = Progress(len(selection)), -math.inf
     with closing(send_each(session.title.source, destination, selection, is_cancelled)) as outcomes:
         for selected, outcome in zip(selection, outcomes, strict=False):

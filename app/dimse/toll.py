@@ -6,6 +6,7 @@ from collections.abc import Callable
 from app.throttle.accounts import Account
 from app.throttle.budget import Budget
 from app.throttle.clients import Client, network_key, parse_address
+from app.throttle.policy import RouteKind
 from app.throttle.verdicts import Refusal
 
 _LONGEST_STEP_S = 1.0
@@ -26,8 +27,8 @@ class Toll:
         self._seated: Account | None = None
         self.waited_s = 0.0
 
-    def refusal(self) -> Refusal | None:
-        """Count one request, waiting its turn; return why it may not be answered."""
+    def refusal(self, kind: RouteKind | None = None) -> Refusal | None:
+        """Count one request, of a costly kind or none, and wait its turn; return why it may not pass."""
         if self._budget is None:
             return None
         self.close()
@@ -36,6 +37,16 @@ class Toll:
         if isinstance(admitted, Refusal):
             return admitted
         self._seated = account
+        self._wait(admitted, self._stopping.is_set)
+        return None if kind is None else self.refusal_of(kind)
+
+    def refusal_of(self, kind: RouteKind) -> Refusal | None:
+        """Count the costly kind of a request that is counted already."""
+        if self._budget is None:
+            return None
+        admitted = self._budget.admit_route(self._budget.account(self._client), kind)
+        if isinstance(admitted, Refusal):
+            return admitted
         self._wait(admitted, self._stopping.is_set)
         return None
 

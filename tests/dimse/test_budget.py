@@ -6,13 +6,20 @@ import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydicom.uid import JPEGBaseline8Bit
+from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
 
+from app.archive.store import store_staged, taking_in
+from app.dimse.commands import Kind
 from app.dimse.toll import Toll
 from app.throttle.budget import Budget
-from app.throttle.policy import Allowance, PerClient, Policy
+from app.throttle.clients import Clients
+from app.throttle.policy import Allowance, Holding, PerClient, Policy, Routes
 from app.throttle.stores import MemoryStore
 from tests.dimse.raw_peer import RawPeer, association_request
 from tests.dimse.served import Served
+from tests.dimse.stage import FIND, GET, STUDY, Stage, comment, counts, identifier, status
+from tests.factories import VL_PHOTOGRAPHIC, instance_bytes
 
 REQUESTS = 200  # too few for any process to take some ahead
 REJECTED_TRANSIENT = (3, bytes([0, 2, 3, 2]))  # by the presentation layer: local limit exceeded
@@ -104,3 +111,69 @@ def test_a_stop_ends_the_wait():
     stopping.set()
     budget = Budget(Policy(client=PerClient(bytes=Allowance(per_second=1, burst=1))), MemoryStore())
     Toll(budget, "192.0.2.1", stopping).pay(10**6)
+
+
+@pytest.fixture
+def stage(listening, monkeypatch):
+    """A listener that holds two photographs in JPEG, and costly requests that are few: two of each kind."""
+    with taking_in(listening.listener.archive) as staging:
+        staged = []
+        for number in range(2):
+            file = staging.new()
+            file.write(instance_bytes(name=f"photo {number}", jpeg=True))
+            file.finish()
+            staged.append(file)
+        assert not any(result.error for result in store_staged(listening.listener.archive, staging, staged))
+    few = Allowance(per_second=0.001, burst=2)
+    policy = Policy(routes=Routes(search=few, transcode=few), hold=Holding(longest_s=0))
+    monkeypatch.setattr(listening.listener, "budget", Budget(policy, MemoryStore()))
+    return Stage(listening, monkeypatch)
+
+
+def spend(stage, kind):
+    """Spend over HTTP what the caller of this host has of a kind."""
+    budget = stage.listening.listener.budget
+    account = budget.account(Clients().identify({"client": ("127.0.0.1", 4711), "headers": []}))
+    while budget.admit_route(account, kind) == 0.0:
+        pass
+
+
+def test_queries_are_searches_whatever_association_they_come_on(stage):
+    with stage.peer(FIND) as peer:
+        said = []
+        for _ in range(3):
+            peer.ask(1, stage.command(Kind.C_FIND_RQ, FIND), identifier(**STUDY))
+            said.append(peer.answers())
+    assert [status(answers) for answers in said] == [0x0000, 0x0000, 0xA700]
+    assert comment(said[2]).startswith("Your budget is used up; ask again in ")
+    assert len(said[2]) == 1
+    assert status(stage.find()) == 0xA700
+    assert status(stage.get()) != 0xA700  # which is no search
+
+
+def test_what_was_searched_over_http_is_missing_for_queries(stage):
+    spend(stage, "search")
+    assert status(stage.find()) == 0xA700
+
+
+def test_retrievals_that_convert_are_conversions_and_others_are_not(stage):
+    with stage.destination():
+        for answers in (stage.get(), stage.move()):  # of what is JPEG, neither side takes any but native
+            assert (status(answers), counts(answers)) == (0x0000, (None, 2, 0, 0))
+        for answers in (stage.get(), stage.move()):
+            assert status(answers) == 0xA700
+            assert comment(answers).startswith("Your budget is used up; ask again in ")
+            assert len(answers) == 1
+    role = SCP_SCU_RoleSelectionNegotiation()
+    role.sop_class_uid, role.scu_role, role.scp_role = VL_PHOTOGRAPHIC, False, True
+    with RawPeer(stage.listening.port) as peer:
+        peer.associate(GET, (VL_PHOTOGRAPHIC, [JPEGBaseline8Bit]), extra=[role])
+        peer.ask(1, stage.command(Kind.C_GET_RQ, GET), identifier(**STUDY))
+        answers = peer.answers()
+    assert (status(answers), counts(answers)) == (0x0000, (None, 2, 0, 0))
+
+
+def test_what_was_converted_over_http_is_missing_for_retrievals(stage):
+    spend(stage, "transcode")
+    assert status(stage.get()) == 0xA700
+    assert status(stage.find()) == 0x0000

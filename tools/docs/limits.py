@@ -42,7 +42,8 @@ def _routes(section: str, key: str) -> str:
     if section != "routes":
         return "all clients together" if section == "shared" else "every request of a client"
     count = sum(resource.limit == key for resource in RESOURCES)
-    return f"{count} resources" if count else "answers whose pixels must be converted"
+    more = {"search": ", and C-FIND", "transcode": "answers, and retrievals, whose pixels must be converted"}
+    return (f"{count} resources" if count else "") + more.get(key, "")
 
 
 def _amount(number: float, key: str) -> str:
