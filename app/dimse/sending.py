@@ -43,10 +43,9 @@ class Destination:
 
     def needs_conversion(self, selected: Selected) -> bool:
         """Whether an instance can be sent, and not as it is stored."""
-        contexts = self.contexts.get(selected.sop_class_uid)
-        return (
-            bool(contexts and selected.transfer_syntax_uid) and selected.transfer_syntax_uid not in contexts
-        )
+        contexts = self.contexts.get(selected.sop_class_uid, {})
+        stored = selected.transfer_syntax_uid
+        return bool(contexts) and bool(stored) and stored not in contexts
 
 
 class Ready(NamedTuple):
