@@ -87,6 +87,11 @@ class Settings(BaseSettings):
         Path("config/upstreams.toml"),
         description="Other DICOMweb servers, served at `/proxy/NAME/dicom-web`.",
     )
+    require_license: bool = Field(
+        default=False,
+        description="Whether pixels are served of those instances alone whose licence, and whom to name, is "
+        "known. Of the corpus they always are; `true` asks it of everything.",
+    )
     store_max_bytes: int = Field(
         16 * 2**30, ge=1, description="The largest body of one STOW-RS request, in bytes."
     )

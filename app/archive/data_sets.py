@@ -4,7 +4,14 @@ from collections.abc import Collection
 from pathlib import Path
 
 from app.archive.archive import Archive
-from app.archive.retrieve import convert, open_stored, retrieve_converted, retrieve_instance, stored_path
+from app.archive.retrieve import (
+    convert,
+    open_file,
+    open_stored,
+    retrieve_converted,
+    retrieve_instance,
+    stored_path,
+)
 from app.catalog.holdings import Held, Reference
 from app.dicom.dicom_file import DicomFile
 from app.dicom.media_types import LOSSY, supplied_syntaxes
@@ -45,7 +52,7 @@ def holds_data_set(
         held = retrieve_instance(archive, reference)
         if held.transfer_syntax_uid != transfer_syntax_uid:
             return False
-        stored, stored_start = open_data_set(archive, held, transfer_syntax_uid)
+        stored, stored_start = open_file(archive, held), _start(archive, held)
     except ArchiveError:
         return False
     with stored, file.open("rb") as other:
@@ -63,19 +70,22 @@ def holds_data_set(
 def open_data_set(archive: Archive, held: Held, transfer_syntax_uid: str) -> tuple[StoredFile, int]:
     """Open the instance in a transfer syntax; return the file and where its data set begins.
 
-    As stored no byte of it is read here. Raises InstanceUnavailable, NotConvertible, CagedFailure.
+    As stored no byte of it is read here. Errors as of open_stored(), NotConvertible, CagedFailure.
     """
     if transfer_syntax_uid == held.transfer_syntax_uid:
-        start = held.data_set
-        if start is None:
-            start = archive.cage.run(data_set_offset, stored_path(archive, held))
-        return open_stored(archive, held), start
+        return open_stored(archive, held), _start(archive, held)
     return _data_set_of_ours(retrieve_converted(archive, held, transfer_syntax_uid))
 
 
 def convert_data_set(archive: Archive, file: DicomFile, transfer_syntax_uid: str) -> tuple[StoredFile, int]:
     """Convert any file, as open_data_set() converts what is held; raises NotConvertible or CagedFailure."""
     return _data_set_of_ours(convert(archive, file, transfer_syntax_uid))
+
+
+def _start(archive: Archive, held: Held) -> int:
+    if held.data_set is not None:
+        return held.data_set
+    return archive.cage.run(data_set_offset, stored_path(archive, held))
 
 
 def _data_set_of_ours(file: StoredFile) -> tuple[StoredFile, int]:

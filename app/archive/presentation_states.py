@@ -7,10 +7,10 @@ from typing import Any
 import orjson
 
 from app.archive.archive import Archive
-from app.archive.retrieve import retrieve_instance, retrieve_metadata
+from app.archive.retrieve import retrieve_licensed_instance, retrieve_metadata
 from app.catalog.holdings import Held, Reference
 from app.dicom.scan import ROOT
-from app.errors import NotFound
+from app.errors import NotFound, NotLicensed
 
 _REFERENCED_SERIES, _REFERENCED_IMAGES = "00081115", "00081140"
 _SERIES_UID, _SOP_INSTANCE_UID, _FRAMES = "0020000E", "00081155", "00081160"
@@ -26,20 +26,25 @@ class Presented:
 
 
 def presented_images(archive: Archive, state: Held) -> tuple[list[Presented], int]:
-    """Return what a state shows, and how many images it names; raises NotFound when none of them is held."""
+    """Return what a state shows, and how many images it names; NotFound or NotLicensed without any."""
     reference = Reference(state.study_instance_uid, state.series_instance_uid, state.sop_instance_uid)
     document = orjson.loads(retrieve_metadata(archive, reference)[0].replace(ROOT, b""))
-    found, named = [], 0
+    found, named, withheld = [], 0, None
     for series, instance, number in _references(document):
         named += 1
         if named > _MOST_REFERENCES:
             break
         try:
-            image = retrieve_instance(archive, Reference(state.study_instance_uid, series, instance))
+            image = retrieve_licensed_instance(archive, Reference(state.study_instance_uid, series, instance))
         except NotFound:
+            continue
+        except NotLicensed as error:
+            withheld = error
             continue
         if image.frames:
             found.append(Presented(image, number))
+    if not found and withheld:
+        raise withheld
     if not found:
         raise NotFound(
             f"The presentation state {state.sop_instance_uid} names {named} images; none of them is "

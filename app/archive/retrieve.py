@@ -7,6 +7,7 @@ from typing import TypeVar
 from app.archive.archive import Archive
 from app.archive.caged import transcode, transcode_frames
 from app.archive.scratch import scratch_file
+from app.archive.terms import licensed_among, require_terms
 from app.catalog.holdings import Held, Reference, documents, held_instances
 from app.dicom.dicom_file import DicomFile
 from app.dicom.frames import count_frames
@@ -35,8 +36,34 @@ def retrieve_metadata(archive: Archive, reference: Reference) -> list[bytes]:
         return documents(connection, reference)
 
 
+def retrieve_licensed(archive: Archive, reference: Reference) -> tuple[list[Held], int]:
+    """Return what is held and may be served with its pixels, and how many instances may not.
+
+    Raises NotFound, and NotLicensed when none may.
+    """
+    instances = retrieve_instances(archive, reference)
+    licensed = licensed_among(archive.settings, instances)
+    if not licensed:
+        require_terms(archive.settings, instances[0])
+    return licensed, len(instances) - len(licensed)
+
+
+def retrieve_licensed_instance(archive: Archive, reference: Reference) -> Held:
+    """Return the one instance, whose pixels may be served; raises NotFound or NotLicensed."""
+    return retrieve_licensed(archive, reference)[0][0]
+
+
 def open_stored(archive: Archive, held: Held) -> StoredFile:
-    """Open the bytes as stored; raises InstanceUnavailable when they are not what the catalogue says."""
+    """Open the bytes as stored, to serve them.
+
+    Raises NotLicensed, and InstanceUnavailable when they are not what the catalogue says.
+    """
+    require_terms(archive.settings, held)
+    return open_file(archive, held)
+
+
+def open_file(archive: Archive, held: Held) -> StoredFile:
+    """Open the bytes as stored, of which no pixels are served; raises InstanceUnavailable."""
     if held.folder is not None:
         return open_in_place(held.folder, held.name, held.size, held.mtime_ns)
     opened = archive.storage.open(held.name)
@@ -51,7 +78,7 @@ def readable_instances(archive: Archive, instances: Iterable[Held]) -> set[str]:
     readable = set()
     for held in instances:
         try:
-            open_stored(archive, held).close()
+            open_file(archive, held).close()
         except InstanceUnavailable:
             continue
         readable.add(held.sop_instance_uid)
@@ -66,7 +93,7 @@ def stored_path(archive: Archive, held: Held) -> str:
 
 
 def file_of(archive: Archive, held: Held) -> DicomFile:
-    """Return what a child process needs to read the instance."""
+    """Return what a child process needs to make what is served; errors as of open_stored()."""
     open_stored(archive, held).close()  # it is what the catalogue says
     return DicomFile(
         stored_path(archive, held), held.transfer_syntax_uid, held.prefix or b"", held.offset, held.frames

@@ -7,7 +7,7 @@ from app.archive.archive import Archive
 from app.archive.caged import render_presented, report_text
 from app.archive.presentation_states import presented_images
 from app.archive.render import is_rendered_as_stored, rendered_animation, rendered_frame
-from app.archive.retrieve import file_of, image_of, open_stored
+from app.archive.retrieve import file_of, image_of, open_file, open_stored
 from app.catalog.holdings import Held
 from app.dicom.frames import Segment, bulk_segment, count_frames, frame_segments
 from app.dicom.rendered_kinds import RENDERED_TYPES, Kind, kind_of
@@ -108,7 +108,7 @@ def made(archive: Archive, shown: Shown, rendering: Rendering) -> bytes:
 
 def _start(archive: Archive, held: Held, place: Segment) -> bytes:
     """Read how a film or a document begins."""
-    opened = open_stored(archive, held)
+    opened = open_file(archive, held)
     try:
         return opened.read(place.offset, min(_START_BYTES, place.length))
     finally:

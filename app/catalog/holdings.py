@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, bindparam, select
 
+from app.catalog.corpus_models import terms
 from app.catalog.documents import unpack
 from app.catalog.models import document, file, folder, holding, instance, series, study
 from app.catalog.prepared import as_list, listed, prepared
@@ -48,7 +49,9 @@ class Held:
     `folder` is None for a managed file, whose key is `name`. A reader sends `prefix`, then the file from
     `offset` on; `data_set` is the file's first byte after the File Meta Information, None where that was not
     noted. `frames` and `bulk` are packed ranges of the file (dicom/frames.py). `rows`, `columns`,
-    `bits_allocated` and the like are as the file says, None where it does not.
+    `bits_allocated` and the like are as the file says, None where it does not. `licence_id` and `attribution`
+    are the terms on which it is published, None where they are not known; where it `is_bound` its pixels are
+    served on complete terms alone (archive/terms.py).
     """
 
     study_instance_uid: str
@@ -71,6 +74,9 @@ class Held:
     size: int
     mtime_ns: int
     sha256: bytes
+    is_bound: int
+    licence_id: str | None
+    attribution: str | None
 
 
 _HELD = (
@@ -99,6 +105,9 @@ _HELD = (
     file.c.size,
     file.c.mtime_ns,
     file.c.sha256,
+    instance.c.is_bound,
+    terms.c.licence_id,
+    terms.c.attribution,
 )
 
 
@@ -172,7 +181,8 @@ def _named() -> Select[Any]:
 
 def _with_files() -> Select[Any]:
     statement = select(*_HELD).join_from(instance, file, instance.c.file_id == file.c.id)
-    return statement.outerjoin(folder, file.c.folder_id == folder.c.id)
+    statement = statement.outerjoin(folder, file.c.folder_id == folder.c.id)
+    return statement.outerjoin(terms, instance.c.terms_id == terms.c.id)
 
 
 @prepared

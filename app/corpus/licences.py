@@ -1,57 +1,15 @@
-"""The three licences under which ISIC publishes, and what each asks for."""
+"""Which licence metadata name, and which holds where a set has one too."""
 
-from dataclasses import dataclass
-
+from app.archive.licences import LICENCE_BY_ID, LICENCE_IDS, LICENCES, Licence
 from app.errors import NotImportable
 
-
-@dataclass(frozen=True, slots=True)
-class Licence:
-    """One licence; `id` is ISIC's own name for it."""
-
-    id: str
-    spdx_id: str
-    title: str
-    url: str
-    needs_attribution: bool
-    allows_commercial_use: bool
-
-
-# From the most to the least permissive.
-LICENCES = (
-    Licence(
-        "CC-0",
-        "CC0-1.0",
-        "CC0 1.0 Universal",
-        "https://creativecommons.org/publicdomain/zero/1.0/",
-        needs_attribution=False,
-        allows_commercial_use=True,
-    ),
-    Licence(
-        "CC-BY",
-        "CC-BY-4.0",
-        "Attribution 4.0 International",
-        "https://creativecommons.org/licenses/by/4.0/",
-        needs_attribution=True,
-        allows_commercial_use=True,
-    ),
-    Licence(
-        "CC-BY-NC",
-        "CC-BY-NC-4.0",
-        "Attribution-NonCommercial 4.0 International",
-        "https://creativecommons.org/licenses/by-nc/4.0/",
-        needs_attribution=True,
-        allows_commercial_use=False,
-    ),
-)
-LICENCE_IDS = tuple(licence.id for licence in LICENCES)
+__all__ = ["LICENCES", "LICENCE_IDS", "Licence", "effective_licence", "find_licence"]
 
 
 def find_licence(licence_id: str) -> Licence:
     """Return the licence of that id; NotImportable when it is none of the three."""
-    for licence in LICENCES:
-        if licence.id == licence_id:
-            return licence
+    if licence_id in LICENCE_BY_ID:
+        return LICENCE_BY_ID[licence_id]
     raise NotImportable("copyright_license", f"{licence_id!r} is not one of {', '.join(LICENCE_IDS)}")
 
 

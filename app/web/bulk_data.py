@@ -13,11 +13,19 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.archive.archive import Archive
-from app.archive.retrieve import open_stored, readable_instances, retrieve_instance, retrieve_instances
+from app.archive.retrieve import (
+    open_file,
+    open_stored,
+    readable_instances,
+    retrieve_instance,
+    retrieve_instances,
+)
+from app.archive.terms import PIXELS, holds_pixels, licensed_among, require_terms
 from app.catalog.holdings import Held
 from app.dicom.frames import Segment, bulk_paths, bulk_segment, count_frames, frame_segments
 from app.dicom.media_types import EXPLICIT_VR_LITTLE_ENDIAN, OCTET_STREAM
 from app.errors import CagedFailure, NotConvertible, NotFound
+from app.storage.interface import StoredFile
 from app.web.body import FileRange, Source, each
 from app.web.conditional import precondition_answer, select_held
 from app.web.dependencies import archive_of, count_conversion, required_reference, run_read, service_root
@@ -37,7 +45,6 @@ from app.web.ranges import range_of_part, single_part_answer
 from app.web.representations import STORED, Form, frame_form, frame_syntax, stored_frame_type
 
 PIXEL_DATA = "7FE00010"
-PIXELS = frozenset({PIXEL_DATA, "7FE00008", "7FE00009"})  # PS3.5 8.1.1: integers, floats, doubles
 
 # A value that is a range of the file goes out as it is; frames in a form of web/representations.py.
 OCTETS: Final = "octets"
@@ -72,6 +79,10 @@ class Value:
         """How many parts it takes."""
         return 1 if form in _JOINED else count_frames(self.held.frames)
 
+    def open(self, archive: Archive) -> StoredFile:
+        """Open the file that it is a range of; raises NotLicensed or InstanceUnavailable."""
+        return (open_stored if holds_pixels(self.path) else open_file)(archive, self.held)
+
     def location(self, root: str) -> str:
         """Return its BulkDataURI."""
         return f"{location_of(root, self.held)}/bulkdata/{self.path}"
@@ -83,6 +94,8 @@ async def retrieve_bulk_data(request: Request) -> Response:
     value = Value(held, request.path_params["path"])
     if not value.exists:
         raise NotFound(f"The instance {held.sop_instance_uid} has no bulk data at {value.path}.")
+    if holds_pixels(value.path):
+        require_terms(archive_of(request).settings, held)
     return await _one_value(request, value)
 
 
@@ -134,7 +147,7 @@ def _forms(value: Value) -> str:
 
 async def _value_parts(request: Request, value: Value, form: Form, location: str) -> list[Part]:
     if form == OCTETS and value.segment is not None:
-        file = open_stored(archive_of(request), value.held)
+        file = value.open(archive_of(request))
         return [range_part(OCTET_STREAM, file, (value.segment,), location)]
     numbers = list(range(1, count_frames(value.held.frames) + 1))
     parts = await frame_parts(request, value.held, numbers, form, f"{location}#")
@@ -155,6 +168,7 @@ async def _all_values(request: Request, is_wanted: Callable[[str], bool], name: 
     values = [value for held in instances for value in _values(held) if is_wanted(value.path)]
     if not values:
         raise NotFound(f"There is no {name} in {reference}.")
+    addressed, values = len(values), _licensed(archive, values)
     if len(values) == 1 and reference.sop_instance_uid is not None:
         return await _one_value(request, values[0])
     ranges = [r for r in accepted(request) if r.is_multipart or r.content_type == "*/*"]
@@ -163,7 +177,8 @@ async def _all_values(request: Request, is_wanted: Callable[[str], bool], name: 
         raise not_acceptable("Several values are available as multipart/related. " + _forms(values[0]))
     readable = await asyncio.to_thread(readable_instances, archive, [value.held for value, _ in formed])
     sent = [(value, form) for value, form in formed if value.held.sop_instance_uid in readable]
-    left_out = LeftOut("bulk values", len(values), len(values) - len(formed), len(formed) - len(sent))
+    unlicensed, unreadable = addressed - len(values), len(formed) - len(sent)
+    left_out = LeftOut("bulk values", addressed, len(values) - len(formed), unreadable, unlicensed)
     refuse_nothing(left_out)
     return await _values_answer(request, sent, left_out)
 
@@ -173,6 +188,17 @@ def _values(held: Held) -> list[Value]:
     if held.frames and PIXELS.isdisjoint(paths):
         paths.append(PIXEL_DATA)
     return [Value(held, path) for path in paths]
+
+
+def _licensed(archive: Archive, values: Sequence[Value]) -> list[Value]:
+    """Return those that may be served; raises NotLicensed when there are none."""
+    licensed = {
+        held.sop_instance_uid for held in licensed_among(archive.settings, [value.held for value in values])
+    }
+    found = [v for v in values if v.held.sop_instance_uid in licensed or not holds_pixels(v.path)]
+    if not found:
+        require_terms(archive.settings, values[0].held)
+    return found
 
 
 def _best(archive: Archive, value: Value, ranges: Sequence[MediaRange]) -> Form | None:
@@ -202,7 +228,7 @@ def _later_parts(archive: Archive, root: str, value: Value, form: Form) -> list[
     """Return parts whose file is opened, or whose frames are decoded, when their turn comes."""
     location, held, segment = value.location(root), value.held, value.segment
     if form == OCTETS and segment is not None:
-        return [_later_part(archive, held, OCTET_STREAM, (segment,), location)]
+        return [_later_part(archive, value, OCTET_STREAM, (segment,), location)]
     numbers = range(1, count_frames(held.frames) + 1)
     if form in _JOINED:
         return [
@@ -220,20 +246,22 @@ def _later_parts(archive: Archive, root: str, value: Value, form: Form) -> list[
         ]
     content_type = f"{stored_frame_type(held)}; transfer-syntax={frame_syntax(held)}"
     return [
-        _later_part(archive, held, content_type, frame_segments(held.frames, number), f"{location}#{number}")
+        _later_part(archive, value, content_type, frame_segments(held.frames, number), f"{location}#{number}")
         for number in numbers
     ]
 
 
 def _later_part(
-    archive: Archive, held: Held, content_type: str, segments: Sequence[Segment], location: str
+    archive: Archive, value: Value, content_type: str, segments: Sequence[Segment], location: str
 ) -> Part:
     length = sum(segment.length for segment in segments)
-    return Part(content_type, _opened_later(archive, held, segments), length, location)
+    return Part(content_type, _opened_later(archive, value, segments), length, location)
 
 
-async def _opened_later(archive: Archive, held: Held, segments: Sequence[Segment]) -> AsyncGenerator[Source]:
-    with open_stored(archive, held) as file:
+async def _opened_later(
+    archive: Archive, value: Value, segments: Sequence[Segment]
+) -> AsyncGenerator[Source]:
+    with value.open(archive) as file:
         for segment in segments:
             yield FileRange(file, *segment)
 

@@ -20,6 +20,8 @@ from app.errors import (
     InvalidQuery,
     NotConvertible,
     NotFound,
+    NotLicensed,
+    NotPublic,
     SearchTooBroad,
     StorageFailed,
     StorageFull,
@@ -35,6 +37,8 @@ STATUS: dict[type[ArchiveError], HTTPStatus] = {
     InvalidQuery: HTTPStatus.BAD_REQUEST,
     SearchTooBroad: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     NotFound: HTTPStatus.NOT_FOUND,
+    NotPublic: HTTPStatus.FORBIDDEN,
+    NotLicensed: HTTPStatus.FORBIDDEN,
     Gone: HTTPStatus.GONE,
     Unreadable: HTTPStatus.CONFLICT,
     Unaddressable: HTTPStatus.CONFLICT,
@@ -56,6 +60,7 @@ STATUS: dict[type[ArchiveError], HTTPStatus] = {
 
 # The types of problems that a program must be able to tell from ours, and from its own quota.
 PROBLEM_TYPES: dict[type[ArchiveError], str] = {
+    NotLicensed: "urn:dermzoo:problem:not-licensed",
     UpstreamFailed: "urn:dermzoo:problem:upstream-failed",
     UpstreamUnavailable: "urn:dermzoo:problem:upstream-unavailable",
     UpstreamTimeout: "urn:dermzoo:problem:upstream-timeout",

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.archive.archive import Archive
-from app.archive.retrieve import open_stored, retrieve_converted_frames, retrieve_instance
+from app.archive.retrieve import open_stored, retrieve_converted_frames, retrieve_licensed_instance
 from app.catalog.holdings import Held
 from app.dicom.frames import Segment, count_frames, frame_segments
 from app.dicom.media_types import pixel_media_type
@@ -36,7 +36,7 @@ async def retrieve_frames(request: Request) -> Response:
     named = request.path_params.get("frames")
     numbers = frame_numbers(named) if named is not None else None
     archive = archive_of(request)
-    held = await run_read(request, retrieve_instance, archive, required_reference(request))
+    held = await run_read(request, retrieve_licensed_instance, archive, required_reference(request))
     if not held.frames:
         raise NotFound(f"The instance {held.sop_instance_uid} has no frames.")
     count = count_frames(held.frames)

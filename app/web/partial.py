@@ -17,17 +17,19 @@ class LeftOut:
     addressed: int
     not_acceptable: int
     unreadable: int
+    unlicensed: int = 0
 
     @property
     def count(self) -> int:
         """How many in all."""
-        return self.not_acceptable + self.unreadable
+        return self.not_acceptable + self.unreadable + self.unlicensed
 
     def __str__(self) -> str:
         """Say it to a person."""
         reasons = (
             (self.not_acceptable, "not available in an accepted media type and transfer syntax"),
             (self.unreadable, "missing or changed on the disk"),
+            (self.unlicensed, "of unknown licence or attribution"),
         )
         why = ", ".join(f"{count} {reason}" for count, reason in reasons if count)
         return f"{self.count} of {self.addressed} {self.items} are left out: {why}"

@@ -9,12 +9,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.archive.archive import Archive
-from app.archive.retrieve import retrieve_instances
+from app.archive.retrieve import retrieve_licensed
 from app.archive.showing import Shown, all_frames, held_kind, made, media_types_of, shown_of, stored_content
 from app.catalog.holdings import Held
 from app.dicom.frames import count_frames
 from app.dicom.rendering_options import GIF, Rendering
-from app.errors import CagedFailure, InvalidQuery, NotConvertible, NotFound
+from app.errors import CagedFailure, InvalidQuery, NotConvertible, NotFound, NotLicensed
 from app.web.body import FileRange, Source, each
 from app.web.conditional import edition, precondition_answer, select_held
 from app.web.dependencies import archive_of, required_reference, run_read, service_root
@@ -57,11 +57,13 @@ async def retrieve_rendered(request: Request) -> Response:
     ranges = accepted(request)
     reference = required_reference(request)
     archive = archive_of(request)
-    instances = await run_read(request, retrieve_instances, archive, reference)
+    instances, unlicensed = await run_read(request, retrieve_licensed, archive, reference)
     read = functools.partial(_items, request, archive, instances, rendering, ranges)
     # Of images nothing has to be read to know how they can be shown; a hop to a thread takes as long as they.
     are_images = all(held_kind(held) == "image" for held in instances)
-    items, left_out = read() if are_images else await asyncio.to_thread(read)
+    items, missing = read() if are_images else await asyncio.to_thread(read)
+    addressed = len(items) + missing + unlicensed
+    left_out = LeftOut("instances", addressed, missing, 0, unlicensed)
     refuse_too_much([item.shown for item in items], rendering)
     held = [one for item in items for one in (item.shown.state, item.shown.held) if one is not None]
     forms = [(item.rendering.media_type, item.path) for item in items]
@@ -95,8 +97,11 @@ def _items(
     instances: Sequence[Held],
     rendering: Rendering,
     ranges: list[MediaRange],
-) -> tuple[list[Item], LeftOut]:
-    """Return what is sent, each in the form that the client likes best; raises 406 when nothing can be."""
+) -> tuple[list[Item], int]:
+    """Return what is sent, each in the form that the client likes best, and how many are not.
+
+    Raises 406 when nothing can be.
+    """
     items: list[Item] = []
     left_out = 0
     types_there_are: list[str] = []
@@ -110,7 +115,7 @@ def _items(
             continue
         try:
             found, missing = _shown(request, archive, held, chosen[0])
-        except NotFound:
+        except (NotFound, NotLicensed):
             if is_one:
                 raise
             left_out += 1
@@ -122,7 +127,7 @@ def _items(
         one.media_range.is_multipart or one.media_range.media_type == "*/*" for one in items
     ):
         raise nothing_accepted(types_there_are, several=True)
-    return items, LeftOut("instances", len(items) + left_out, left_out, 0)
+    return items, left_out
 
 
 def _shown(request: Request, archive: Archive, held: Held, media_type: str) -> tuple[list[Shown], int]:

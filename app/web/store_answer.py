@@ -17,6 +17,7 @@ from app.errors import (
     CagedFailure,
     DuplicateInstance,
     Gone,
+    NotPublic,
     StorageFailed,
     StorageFull,
     Unaddressable,
@@ -44,6 +45,7 @@ FAILURE_REASON: dict[type[ArchiveError], int] = {
     UnsupportedTransferSyntax: 0xC122,  # referenced transfer syntax not supported
     UnsupportedSopClass: 0x0122,  # referenced SOP Class not supported
     DuplicateInstance: 0x0111,  # duplicate SOP Instance
+    NotPublic: 0x0124,  # not authorized: it is not to be here, whoever brings it
     Gone: 0x0124,  # not authorized: only restoring it makes it welcome again
     Unaddressable: 0x0117,  # invalid object instance: its UIDs break the rules
     CagedFailure: 0x0110,  # processing failure

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.archive.retrieve import image_of, retrieve_instances
+from app.archive.retrieve import image_of, retrieve_licensed
 from app.archive.showing import held_kind
 from app.archive.thumbnails import MOST_THUMBNAIL_SIZE, THUMBNAIL_SIZE, THUMBNAIL_TYPES, Thumbnails
 from app.catalog.holdings import Held
@@ -28,7 +28,8 @@ async def retrieve_thumbnail(request: Request) -> Response:
     if chosen is None:
         raise nothing_accepted(THUMBNAIL_TYPES, several=False)
     media_type = chosen[0]
-    instances = await run_read(request, retrieve_instances, archive_of(request), required_reference(request))
+    archive, reference = archive_of(request), required_reference(request)
+    instances, _ = await run_read(request, retrieve_licensed, archive, reference)
     held = _representative(instances)
     number = frame_numbers(request.path_params["frames"])[0] if "frames" in request.path_params else 1
     location = f"{location_of(service_root(request), held)}/frames/{number}/thumbnail"
@@ -40,7 +41,7 @@ async def retrieve_thumbnail(request: Request) -> Response:
     thumbnails: Thumbnails = request.app.state.thumbnails
     kind = held_kind(held)
     if kind == "image":
-        image = image_of(archive_of(request), held)
+        image = image_of(archive, held)
         picture = await asyncio.to_thread(thumbnails.get, image, number, width, height, media_type)
     else:
         picture = await asyncio.to_thread(thumbnails.placeholder, LABELS[kind], width, height, media_type)

@@ -11,6 +11,7 @@ from app.archive.archive import Archive
 from app.archive.presentation_states import presented_images
 from app.archive.retrieve import retrieve_instance, retrieve_metadata
 from app.archive.showing import Shown, all_frames, held_kind, media_types_of
+from app.archive.terms import require_terms
 from app.catalog.holdings import Held
 from app.dicom.frames import count_frames
 from app.dicom.rendering_options import Rendering
@@ -49,6 +50,8 @@ async def retrieve_by_uri(request: Request) -> Response:
         _refuse_rendered_parameters(asked, media_type)
     elif asked.transfer_syntax is not None:
         raise InvalidQuery(f"transferSyntax is for {DICOM}, and not for {media_type} (PS3.18 9.5)")
+    if media_type != DICOM_JSON:
+        require_terms(archive.settings, held)
     if media_type == DICOM:
         return await _dicom_answer(request, archive, asked, held)
     if media_type == DICOM_JSON:

@@ -3,14 +3,14 @@
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from app.archive.archive import Archive
-from app.archive.retrieve import open_stored, readable_instances, retrieve_converted, retrieve_instances
+from app.archive.retrieve import open_stored, readable_instances, retrieve_converted, retrieve_licensed
 from app.catalog.holdings import Held
 from app.errors import CagedFailure, NotConvertible
 from app.web.archive_zip import ZIP, ZippedFile, zip_response
@@ -47,10 +47,11 @@ async def retrieve_dicom(request: Request) -> Response:
     """Retrieve a study, series or instance as Part 10 files, also in a ZIP file (10.4.1.1.1)."""
     reference = required_reference(request)
     archive = archive_of(request)
-    instances = await run_read(request, retrieve_instances, archive, reference)
+    instances, unlicensed = await run_read(request, retrieve_licensed, archive, reference)
     is_one = reference.sop_instance_uid is not None
     shape, formed = _negotiated(archive, accepted(request), instances, is_one=is_one)
-    left_out = LeftOut("instances", len(instances), len(instances) - len(formed), 0)
+    addressed = len(instances) + unlicensed
+    left_out = LeftOut("instances", addressed, len(instances) - len(formed), 0, unlicensed)
     if not is_one:
         formed, left_out = await asyncio.to_thread(_readable, archive, formed, left_out)
     location = location_of(service_root(request), reference)
@@ -120,7 +121,7 @@ def _dicom_forms(instances: Sequence[Held], *, is_one: bool) -> str:
 def _readable(archive: Archive, formed: list[Sent], left_out: LeftOut) -> tuple[list[Sent], LeftOut]:
     readable = readable_instances(archive, [one.held for one in formed])
     sent = [one for one in formed if one.held.sop_instance_uid in readable]
-    left_out = LeftOut(left_out.items, left_out.addressed, left_out.not_acceptable, len(formed) - len(sent))
+    left_out = replace(left_out, unreadable=len(formed) - len(sent))
     refuse_nothing(left_out)
     return sent, left_out
 
