@@ -101,7 +101,12 @@ def _jpeg_lossless(samples: Samples, image: ImagePixel) -> bytes:
 
 
 def _jpeg_ls(samples: Samples, _image: ImagePixel) -> bytes:
-    stream = bytes(imagecodecs.jpegls_encode(_unsigned(samples)))
+    try:
+        stream = bytes(imagecodecs.jpegls_encode(_unsigned(samples)))
+    except (
+        imagecodecs.JpeglsError
+    ):  # noise takes more room than its samples, which the encoder did not expect
+        stream = bytes(imagecodecs.jpegls_encode(_unsigned(samples), out=4 * samples.nbytes + 1024))
     # The encoder writes a SPIFF header, for files that stand alone; what it says stands in the data set.
     position = 2
     while stream[position : position + 2] == _SPIFF:

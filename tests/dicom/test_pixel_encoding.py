@@ -163,6 +163,20 @@ def test_lossy_syntaxes_without_loss_keep_their_uid(cage: Cage, tmp_path: Path) 
         assert dcmread(tmp_path / "back").LossyImageCompression == "00"
 
 
+@pytest.mark.parametrize("syntax", ONE_FOR_EACH_ENCODER)
+@pytest.mark.parametrize(("bits", "samples_per_pixel"), [(8, 1), (8, 3), (16, 1), (16, 3)])
+def test_noise_is_encoded_though_it_takes_more_room_than_its_samples(
+    syntax: str, bits: int, samples_per_pixel: int
+) -> None:
+    shape = (70, 200) if samples_per_pixel == 1 else (70, 200, 3)
+    noise = np.random.default_rng(1).integers(0, 2**bits, shape, f"u{bits // 8}")
+    photometric = "MONOCHROME2" if samples_per_pixel == 1 else "RGB"
+    described = (70, 200, samples_per_pixel, photometric, bits, bits, bits - 1, False, False, False, 1)
+    image = ImagePixel(ExplicitVRLittleEndian, *described)
+    encoded = encode_frame(noise, image, syntax)
+    assert np.array_equal(decode_frame(encoded, ImagePixel(syntax, *described)).reshape(shape), noise)
+
+
 @pytest.mark.parametrize(
     ("name", "syntax", "sentence"),
     [
