@@ -7,7 +7,7 @@ from itertools import islice
 from app.archive.archive import Archive
 from app.archive.caged import fingerprint
 from app.archive.index_batch import DUPLICATE
-from app.archive.retrieve import file_of, retrieve_instance
+from app.archive.retrieve import looked_into, retrieve_instance
 from app.catalog.fingerprints import Fingerprint, add_fingerprints, stood_back, without_fingerprint
 from app.catalog.holdings import Reference
 from app.errors import ArchiveError, CagedFailure, NotConvertible
@@ -53,7 +53,7 @@ def _look(archive: Archive, reference: Reference, hash_of: HashOf) -> Fingerprin
     except ArchiveError:
         return None
     try:
-        pixels_sha256, small = archive.cage.run(fingerprint, file_of(archive, held))
+        pixels_sha256, small = archive.cage.run(fingerprint, looked_into(archive, held))
     except (NotConvertible, CagedFailure) as error:
         return Fingerprint(held.sha256, None, None, str(error))
     except ArchiveError:

@@ -94,7 +94,13 @@ def stored_path(archive: Archive, held: Held) -> str:
 
 def file_of(archive: Archive, held: Held) -> DicomFile:
     """Return what a child process needs to make what is served; errors as of open_stored()."""
-    open_stored(archive, held).close()  # it is what the catalogue says
+    require_terms(archive.settings, held)
+    return looked_into(archive, held)
+
+
+def looked_into(archive: Archive, held: Held) -> DicomFile:
+    """Return what a child process needs to look at pixels that are not served; errors as of open_file()."""
+    open_file(archive, held).close()  # it is what the catalogue says
     return DicomFile(
         stored_path(archive, held), held.transfer_syntax_uid, held.prefix or b"", held.offset, held.frames
     )

@@ -4,9 +4,10 @@ from app.auth.principals import SCOPES
 from app.observability.metrics import Metrics
 from app.settings import SERVICE_PATH
 from app.web import health
-from app.web.dicomweb import RESOURCES
+from app.web.dicomweb import READ, RESOURCES
 from app.web.proxy import RESOURCES as PROXIED
 from app.web.quota import quota
+from app.web.relations import RELATIONS
 from tools.docs.tables import code, sentence, table
 
 OPERATIONS = (
@@ -52,6 +53,17 @@ def proxied_table() -> str:
                 "" if resource.limit == "cheap" else code(resource.limit),
             )
             for resource in resources
+        ),
+    )
+
+
+def relations_table() -> str:
+    """Return one row for each resource of images that belong together."""
+    return table(
+        ("resource", "methods", "what it does", "limit"),
+        (
+            (code(path), ", ".join(READ), sentence(related.__doc__), code("search"))
+            for path, related in RELATIONS.items()
         ),
     )
 
