@@ -15,6 +15,7 @@ from pynetdicom.pdu_primitives import (
 )
 from pynetdicom.presentation import PresentationContext
 
+from app.dicom.media_types import BY_TRANSFER_SYNTAX
 from app.dicom.uids import EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN
 from app.dimse import pdu
 from app.dimse.association import Association
@@ -37,11 +38,15 @@ class Unreachable(AssociationEnded):
 
 
 def storage_proposals(instances: Iterable[tuple[str, str]]) -> list[Proposal]:
-    """Return what to propose for instances of (SOP class, transfer syntax): as stored, and native."""
+    """Return what to propose for instances of (SOP class, transfer syntax): as stored, and native.
+
+    Where it is not known how they are stored, all that DICOMweb can send is proposed.
+    """
     stored = dict.fromkeys(instances)
     compressed = [
         (sop_class, (syntax,))
-        for sop_class, syntax in stored
+        for sop_class, known in stored
+        for syntax in ((known,) if known else BY_TRANSFER_SYNTAX)
         if syntax not in {EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN}
     ]
     native: list[Proposal] = [

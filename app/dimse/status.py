@@ -9,10 +9,12 @@ from app.errors import (
     DuplicateTransaction,
     Gone,
     InvalidQuery,
+    NotPublic,
     SearchTooBroad,
     StorageFailed,
     StorageFull,
 )
+from app.proxy.errors import UpstreamError
 
 
 class Status(NamedTuple):
@@ -55,6 +57,7 @@ _SUCCESSFUL = "every sub-operation succeeded, or there was none to do"
 _SOME_FAILED = "some sub-operations failed, others did not; Failed SOP Instance UID List names them"
 _OVER_BUDGET = "the budget is used up: the comment says when to ask again"
 _STORE_AWAY = "the catalogue is away or the disk refuses"
+_UPSTREAM_FAILS = "the upstream whose AE title was called fails, or is left alone: the comment says why"
 _CANCELLED = "C-CANCEL arrived"
 _OTHER_CONTEXT = "the request does not belong in its presentation context"
 _MAY_NOT = "the caller may not: peers.toml does not say that it may"
@@ -78,15 +81,21 @@ STATUSES: dict[str, tuple[tuple[Status, str], ...]] = {
         (DUPLICATE_INSTANCE, "the SOP Instance UID is held with another data set; the first is kept"),
         (INVALID_OBJECT_INSTANCE, "Affected SOP Instance UID is not a UID"),
         (SOP_CLASS_NOT_SUPPORTED, _OTHER_CONTEXT),
-        (NOT_AUTHORIZED, f"{_MAY_NOT}; or the instance was withdrawn"),
+        (NOT_AUTHORIZED, f"{_MAY_NOT}; or the instance was withdrawn, or is of an image that is not public"),
         (MISTYPED_ARGUMENT, "there is no data set"),
     ),
     "C-FIND": (
         (PENDING, "one match"),
-        (PENDING_UNSUPPORTED_KEYS, "one match; a key of a lower level was not matched"),
+        (
+            PENDING_UNSUPPORTED_KEYS,
+            "one match; a key of a lower level was not matched, or one that an upstream does not return",
+        ),
         (SUCCESS, "there are no more matches"),
         (CANCEL, _CANCELLED),
-        (OUT_OF_RESOURCES, f"{_OVER_BUDGET}; the search takes too long; or {_STORE_AWAY}"),
+        (
+            OUT_OF_RESOURCES,
+            f"{_OVER_BUDGET}; the search takes too long; {_STORE_AWAY}; or {_UPSTREAM_FAILS}",
+        ),
         (IDENTIFIER_MISMATCH, _NO_UNIQUE_KEYS),
         (UNABLE_TO_PROCESS, "the identifier cannot be read"),
         (SOP_CLASS_NOT_SUPPORTED, _OTHER_CONTEXT),
@@ -98,7 +107,7 @@ STATUSES: dict[str, tuple[tuple[Status, str], ...]] = {
         (WARNING_SUBOPERATIONS, _SOME_FAILED),
         (CANCEL, _CANCELLED),
         (OUT_OF_RESOURCES, _OVER_BUDGET),
-        (OUT_OF_RESOURCES_MATCHES, _STORE_AWAY),
+        (OUT_OF_RESOURCES_MATCHES, f"{_STORE_AWAY}; or {_UPSTREAM_FAILS}"),
         (OUT_OF_RESOURCES_SUBOPERATIONS, "every sub-operation failed; the list names them"),
         (IDENTIFIER_MISMATCH, _NO_UNIQUE_KEYS),
         (UNABLE_TO_PROCESS, "the identifier cannot be read"),
@@ -111,7 +120,7 @@ STATUSES: dict[str, tuple[tuple[Status, str], ...]] = {
         (WARNING_SUBOPERATIONS, _SOME_FAILED),
         (CANCEL, _CANCELLED),
         (OUT_OF_RESOURCES, _OVER_BUDGET),
-        (OUT_OF_RESOURCES_MATCHES, _STORE_AWAY),
+        (OUT_OF_RESOURCES_MATCHES, f"{_STORE_AWAY}; or {_UPSTREAM_FAILS}"),
         (
             OUT_OF_RESOURCES_SUBOPERATIONS,
             "every sub-operation failed, or the destination cannot be reached; the list names them",
@@ -143,6 +152,7 @@ STORE: dict[type[ArchiveError], Status] = {
     CatalogUnavailable: OUT_OF_RESOURCES,
     DuplicateInstance: DUPLICATE_INSTANCE,
     Gone: NOT_AUTHORIZED,
+    NotPublic: NOT_AUTHORIZED,
 }
 
 # C-FIND (PS3.4 C.4.1): what keeps a query from being answered.
@@ -150,12 +160,14 @@ QUERY: dict[type[ArchiveError], Status] = {
     InvalidQuery: IDENTIFIER_MISMATCH,
     SearchTooBroad: OUT_OF_RESOURCES,
     CatalogUnavailable: OUT_OF_RESOURCES,
+    UpstreamError: OUT_OF_RESOURCES,
 }
 
 # C-GET and C-MOVE (PS3.4 C.4.2, C.4.3): what keeps a retrieval from beginning.
 RETRIEVE: dict[type[ArchiveError], Status] = {
     InvalidQuery: IDENTIFIER_MISMATCH,
     CatalogUnavailable: OUT_OF_RESOURCES_MATCHES,
+    UpstreamError: OUT_OF_RESOURCES_MATCHES,
 }
 
 # N-ACTION of storage commitment (PS3.4 J.3.2.1.4).

@@ -7,7 +7,7 @@ from typing import Literal
 import orjson
 
 from app.proxy.upstreams import Keeping, Upstream
-from app.proxy.urls import Translation, checked_path, checked_query
+from app.proxy.urls import Translation, checked_path, checked_query, undecoded
 
 # How long an answer lasts: `transient` ones are not kept, for they are too many and too large.
 Kind = Literal["search", "metadata", "object", "transient"]
@@ -29,7 +29,8 @@ class Asked:
 
     def url(self, upstream: Upstream) -> str:
         """Return what is asked of an upstream."""
-        return upstream.url + self.path + (f"?{self.query}" if self.query else "")
+        query = self.query if upstream.decodes_queries else undecoded(self.query)
+        return upstream.url + self.path + (f"?{query}" if query else "")
 
     def key(self, upstream: Upstream, ours: str) -> str:
         """Name the answer: by all that it depends on, our own address too, which stands in it."""

@@ -110,6 +110,7 @@ class Upstream(_Section):
     methods: frozenset[Method] = frozenset({"GET"})
     credentials: Credentials = NoCredentials()
     allow_private: bool = False
+    decodes_queries: bool = True
     ca_file: Path | None = None
     connections: Annotated[int, Field(ge=1, le=1024)] = 16
     connect_s: Seconds = 5

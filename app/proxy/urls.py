@@ -15,6 +15,8 @@ MOST_PARAMETERS = 200
 _SEGMENT = re.compile(r"[A-Za-z0-9._~,:@+=-]+")
 _DOTS = re.compile(r"\.+")
 _PARAMETER = re.compile(r"[A-Za-z0-9_.-]{1,256}")
+_PLAIN = "!$'()*,/:?@"  # RFC 3986 3.4: needs no encoding in a query
+_SPLITTING = re.compile(r"[^!-~]|[#%&+]")
 _UID = re.compile(r"[0-9.]{1,64}")
 _NAMED_BY_UID = frozenset({"studies", "series", "instances"})
 _FORM = re.compile(r"/(?:studies|bulkdata)/")
@@ -50,7 +52,16 @@ def checked_query(text: str) -> str:
         if not _PARAMETER.fullmatch(name) or any(ord(one) < 32 or ord(one) == 127 for one in value):
             raise InvalidQuery(f"The parameter {name[:40]!r} is none of a DICOMweb service.")
     # The order of parameters means nothing; that of the values of one may.
-    return urlencode(sorted(pairs, key=lambda pair: pair[0]), quote_via=quote, safe="/*")
+    return urlencode(sorted(pairs, key=lambda pair: pair[0]), quote_via=quote, safe=_PLAIN)
+
+
+def undecoded(query: str) -> str:
+    """Return a checked query for a server that decodes none: encoded is only what cannot stand there."""
+    return "&".join(
+        f"{name}={_SPLITTING.sub(lambda found: quote(found[0]), unquote(value))}"
+        for name, _, value in (pair.partition("=") for pair in query.split("&"))
+        if name
+    )
 
 
 @dataclass(frozen=True)

@@ -87,3 +87,20 @@ def test_the_order_of_parameters_means_nothing(pairs: list[tuple[str, str]], cha
 def test_queries_that_are_none(query: str) -> None:
     with pytest.raises(InvalidQuery):
         checked_query(query)
+
+
+@pytest.mark.parametrize(
+    ("query", "encoded", "plain"),
+    [
+        ("B=Doe%5eJ*&A=a?b", "A=a?b&B=Doe%5EJ*", "A=a?b&B=Doe^J*"),
+        ("00100010=M%C3%BCller%20x", "00100010=M%C3%BCller%20x", "00100010=M%C3%BCller%20x"),
+        ("A=1%262%2B3%23%25&B", "A=1%262%2B3%23%25&B=", "A=1%262%2B3%23%25&B="),
+        ("", "", ""),
+    ],
+)  # fmt: skip
+def test_a_server_that_decodes_no_queries(query: str, encoded: str, plain: str) -> None:
+    """RFC 3986 3.4: encoded is what has to be; for servers that do not decode, what cannot stand there."""
+    asked = Asked.of("search", "/studies", query, "")
+    for decodes_queries, sent in ((True, encoded), (False, plain)):
+        upstream = Upstream(name="x", url="http://x/rs", decodes_queries=decodes_queries)
+        assert asked.url(upstream) == "http://x/rs/studies" + (f"?{sent}" if sent else "")
