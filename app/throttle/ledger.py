@@ -19,10 +19,12 @@ from typing import NamedTuple
 from app.errors import SettingsError
 from app.throttle.calendar import periods_at
 from app.throttle.cost import Cost
+from app.throttle.file_lock import locked_within
 
 ALERTS_PERCENT = (50, 80, 95)
 BYTES = 2**20  # brought to the file at the latest
 LATEST_S = 5.0
+CLOSING_S = 1.0  # for the last of them
 DAY_S = 86_400.0
 
 _MAGIC = b"dzspent1"
@@ -50,7 +52,7 @@ class Ledger:
     def __init__(self, path: Path, cost: Cost, wall: Callable[[], float] = time.time) -> None:
         self.cost = cost
         self._wall, self._lock = wall, Lock()
-        self._bytes, self._due_s = 0, 0.0
+        self._bytes, self._due_s, self._known = 0, 0.0, Month(0)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -72,14 +74,17 @@ class Ledger:
     def close(self) -> None:
         """Bring what is left to the file, and let go of it."""
         with self._lock:
-            self._bring()
+            self._bring(CLOSING_S)
             os.close(self._file)
 
-    def _bring(self) -> Month:
+    def _bring(self, patience_s: float = 0.0) -> Month:
+        """Bring what was added up to the file; where another process holds it, later."""
         now = self._wall()
         moment = datetime.fromtimestamp(now, UTC)
         number = 12 * moment.year + moment.month - 1
-        fcntl.flock(self._file, fcntl.LOCK_EX)
+        if not locked_within(self._file, patience_s):
+            known = self._known if self._known.number == number else Month(number)
+            return known._replace(sent_bytes=max(0, known.sent_bytes + self._bytes))
         try:
             month = self._read(number)
             sent_bytes = max(0, month.sent_bytes + self._bytes)
@@ -87,7 +92,7 @@ class Ledger:
             os.pwrite(self._file, _RECORD.pack(_MAGIC, month.number, month.told_percent, month.sent_bytes), 0)
         finally:
             fcntl.flock(self._file, fcntl.LOCK_UN)
-        self._bytes, self._due_s = 0, now + LATEST_S
+        self._bytes, self._due_s, self._known = 0, now + LATEST_S, month
         return month
 
     def _read(self, number: int) -> Month:

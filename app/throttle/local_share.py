@@ -1,4 +1,4 @@
-"""What one process may give while the server of the budget does not answer: its part of every rate.
+"""What one process may give while it cannot ask the store that all share: its part of every rate.
 
 Of the buckets that all clients share it gives no more than a lease at once and then its part of the rate, so
 all processes together stay within the rate; and it remembers what it gave, to be charged afterwards.
@@ -7,11 +7,12 @@ all processes together stay within the rate; and it remembers what it gave, to b
 import math
 import time
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from threading import Lock
 
 from app.throttle.bucket import Draw
 from app.throttle.leases import BYTES
-from app.throttle.stores import MemoryStore
+from app.throttle.stores import MemoryStore, Taken
 
 SLOTS = 16384
 
@@ -22,11 +23,15 @@ class LocalShare:
     def __init__(self, processes: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._part = 1 / processes
         self._clock = clock
-        self._store = MemoryStore(SLOTS)
         self._lock = Lock()
         self._given: dict[int, Draw] = {}
 
-    def take(self, draws: Sequence[Draw]) -> tuple[bool, list[float]]:
+    @cached_property
+    def _store(self) -> MemoryStore:
+        """Made when it is needed, which is seldom."""
+        return MemoryStore(SLOTS)
+
+    def take(self, draws: Sequence[Draw]) -> Taken:
         """Take every draw or none; return whether, and the balances."""
         granted, balances = self._store.take([self._of_part(draw) for draw in draws], self._clock())
         if granted:

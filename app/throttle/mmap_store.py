@@ -1,7 +1,10 @@
 """Balances in a memory-mapped file, shared by all processes of this host.
 
-A file lock and a thread lock make each step atomic; the kernel frees the lock of a process that dies. The
-balances stand in the page cache, so they outlive any process at any moment; a power cut loses at most
+A file lock and a thread lock make each step atomic; the kernel frees the lock of a process that dies. A
+process that is stopped while it holds the lock stops nobody else: who has waited in vain goes on with its own
+part (local_share.py), which is charged when the lock is free again.
+
+The balances stand in the page cache, so they outlive any process at any moment; a power cut loses at most
 what the kernel had not written back yet (about 30 s). Only salted 64-bit keys and numbers are kept: no
 addresses.
 
@@ -12,6 +15,8 @@ start empty, not full.
 """
 
 import fcntl
+import logging
+import math
 import mmap
 import os
 import secrets
@@ -23,32 +28,40 @@ from threading import Lock
 
 from app.errors import SettingsError
 from app.throttle.bucket import Bucket, Draw
+from app.throttle.file_lock import locked_within
+from app.throttle.local_share import LocalShare
 from app.throttle.slots import SlotTable, table_bytes
-from app.throttle.stores import DEFAULT_SLOTS, SALT_BYTES, salted_key
+from app.throttle.stores import DEFAULT_SLOTS, SALT_BYTES, Taken, salted_key
 
 MAGIC = b"dzbudg01"
 HEADER = struct.Struct(
     "<8sQ16s16sdd"
 )  # magic, slots, boot id, salt, wall clock - monotonic, start of pinned buckets
 HEADER_BYTES = 64
+LOCK_S = 0.03  # a step takes microseconds, and an event loop waits with it
+START_LOCK_S = 10.0
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+logger = logging.getLogger("dermzoo.budget")
 
 
 class MmapStore:
     """Balances shared through the file at `path`; `path`.lock serialises the processes."""
-
-    is_remote = False
 
     def __init__(
         self,
         path: Path,
         slots: int = DEFAULT_SLOTS,
         *,
+        processes: int = 1,
+        lock_s: float = LOCK_S,
         monotonic: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
         boot_id: bytes | None = None,
     ) -> None:
+        """Each of so many processes has its part while another one holds the lock."""
         self._path, self._slots = path, slots
+        self._share, self._lock_s, self._waits_in_vain = LocalShare(processes, monotonic), lock_s, False
         self._monotonic, self._wall = monotonic, wall
         self._boot_id = _boot_id() if boot_id is None else boot_id.ljust(16, b"\0")[:16]
         self._open()
@@ -61,13 +74,17 @@ class MmapStore:
         """Return the 64 bits that stand for a bucket's name in this file."""
         return salted_key(self._salt, name)
 
-    def take(self, draws: Sequence[Draw], now: float) -> tuple[bool, list[float]]:
+    def take(self, draws: Sequence[Draw], now: float) -> Taken:
         """Take every draw or none; return whether, and the balances."""
         if os.getpid() != self._pid:
             self._open()  # a forked child shares its parent's lock, which would exclude neither
         with self._lock:
-            fcntl.flock(self._lock_file, fcntl.LOCK_EX)
+            if not self._hold():
+                return self._share.take(draws)
             try:
+                owed = self._share.settle()
+                if owed:
+                    self._table.take(owed, now)
                 return self._table.take(draws, now)
             finally:
                 fcntl.flock(self._lock_file, fcntl.LOCK_UN)
@@ -77,11 +94,25 @@ class MmapStore:
         if os.getpid() != self._pid:
             self._open()
         with self._lock:
-            fcntl.flock(self._lock_file, fcntl.LOCK_EX)
+            if not self._hold():
+                return self._share.take([Draw(bucket, 0, -math.inf) for bucket in buckets])[1]
             try:
                 return self._table.peek(buckets, now)
             finally:
                 fcntl.flock(self._lock_file, fcntl.LOCK_UN)
+
+    def _hold(self) -> bool:
+        """Lock the file; False when somebody else holds it for longer than any step takes."""
+        is_held = locked_within(self._lock_file, 0.0 if self._waits_in_vain else self._lock_s)
+        if is_held == self._waits_in_vain:
+            self._waits_in_vain = not is_held
+            logger.warning(
+                "the budget's file is free again"
+                if is_held
+                else "another process holds the budget's file: this one goes on with its part",
+                extra={"facts": {"file": str(self._path)}},
+            )
+        return is_held
 
     def close(self) -> None:
         """Write the balances to the disk and let go of the file."""
@@ -99,7 +130,7 @@ class MmapStore:
             lock_path = self._path.with_name(self._path.name + ".lock")
             lock_file = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
-                fcntl.flock(lock_file, fcntl.LOCK_EX)
+                _lock_to_start(lock_file, lock_path)
                 self._prepare()
                 descriptor = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
                 try:
@@ -144,6 +175,11 @@ class MmapStore:
     def _is_ours(self, content: bytes) -> bool:
         size = HEADER_BYTES + table_bytes(self._slots)
         return len(content) == size and HEADER.unpack_from(content)[:2] == (MAGIC, self._slots)
+
+
+def _lock_to_start(lock_file: int, path: Path) -> None:
+    if not locked_within(lock_file, START_LOCK_S):
+        raise SettingsError(f"{path} is held by a process that does not go on; end it")
 
 
 def _boot_id() -> bytes:

@@ -21,13 +21,13 @@ logger = logging.getLogger("dermzoo.budget")
 def open_store(url: str, processes: int = 1) -> BucketStore:
     """Open `memory:` (one process), `mmap:PATH` (all processes of this host) or `redis://…` (several hosts).
 
-    Of so many processes each has its part while Redis does not answer. Raises SettingsError.
+    Of so many processes each has its part while it cannot be asked. Raises SettingsError.
     """
     scheme, _, rest = url.partition(":")
     if scheme == "memory" and not rest.strip("/"):
         return MemoryStore()
     if scheme == "mmap" and rest:
-        return MmapStore(Path(rest))
+        return MmapStore(Path(rest), processes=processes)
     if scheme in REDIS_SCHEMES and rest:
         # Imported here: who does not use it does not load it.
         from app.throttle.redis_store import RedisStore  # noqa: PLC0415

@@ -1,5 +1,6 @@
 """What every bucket store promises; a backend joins by adding its name to the fixture's params."""
 
+import multiprocessing
 import sys
 import threading
 from pathlib import Path
@@ -12,6 +13,7 @@ from app.throttle.bucket import Bucket, Draw, refill
 from app.throttle.mmap_store import MmapStore
 from app.throttle.redis_store import RedisStore
 from app.throttle.stores import BucketStore, MemoryStore
+from tests.throttle.hammer import in_processes, take_once_each
 
 FEW_SLOTS = 8
 
@@ -156,6 +158,16 @@ def test_of_100_simultaneous_requests_on_a_bucket_for_10_exactly_10_pass(store):
         thread.start()
     for thread in threads:
         thread.join()
+    assert sum(granted) == 10
+
+
+@pytest.mark.parametrize("backend", ["mmap", "redis"])
+def test_of_100_simultaneous_requests_of_4_processes_exactly_10_pass(request, tmp_path, backend):
+    """R2, where the store is for several processes: 25 threads in each, behind one barrier."""
+    is_redis = backend == "redis"
+    place = request.getfixturevalue("redis_server").url if is_redis else str(tmp_path / "budget")
+    start = multiprocessing.get_context("spawn").Barrier(100)
+    granted = in_processes(4, take_once_each, place, 25, 10.0, start)
     assert sum(granted) == 10
 
 

@@ -1,5 +1,6 @@
 """What is sent in a month is counted over processes and restarts; each alert is told once."""
 
+import fcntl
 import logging
 from datetime import UTC, datetime
 
@@ -111,3 +112,16 @@ def test_a_forecast_is_what_a_steady_month_comes_to(per_second, elapsed_s):
     assert forecast <= whole * (1 + 1e-9)
     if elapsed_s >= DAY_S:
         assert forecast == pytest.approx(whole)
+
+
+def test_while_another_process_holds_the_file_it_adds_up_and_brings_it_later(tmp_path):
+    """R8: nobody waits for a process that was stopped while it wrote."""
+    ledger = Ledger(tmp_path / "spent", COST, Wall())
+    ledger.add(BYTES)
+    with (tmp_path / "spent").open("r+b") as elsewhere:
+        fcntl.flock(elsewhere, fcntl.LOCK_EX)
+        ledger.add(BYTES)
+        ledger.add(5)
+        assert ledger.month().sent_bytes == 2 * BYTES + 5
+    assert ledger.month().sent_bytes == 2 * BYTES + 5
+    assert Ledger(tmp_path / "spent", COST, Wall()).month().sent_bytes == 2 * BYTES + 5

@@ -1,6 +1,7 @@
 """Several processes, one bucket; and what is left of it after kill -9, a restart, a reboot and a bad disk."""
 
 import contextlib
+import fcntl
 import math
 import multiprocessing
 import os
@@ -14,34 +15,19 @@ from app.errors import SettingsError
 from app.throttle.bucket import Bucket, Draw
 from app.throttle.mmap_store import HEADER_BYTES, MmapStore
 from app.throttle.slots import WORDS, SlotTable, table_bytes
-from tests.throttle.hammer import hammer_until_killed, take_all_the_time, take_once_each
+from tests.throttle.hammer import hammer_until_killed, in_processes, take_all_the_time
 
 spawn = multiprocessing.get_context("spawn")
-
-
-def run_in_processes(count, target, *args):
-    results = spawn.Queue()
-    processes = [spawn.Process(target=target, args=(*args, results)) for _ in range(count)]
-    for process in processes:
-        process.start()
-    answers = [results.get(timeout=60) for _ in processes]
-    for process in processes:
-        process.join()
-    return answers
 
 
 def shared(store, per_second=10.0, burst=100.0):
     return Bucket(store.key("shared"), per_second, burst, pinned=True)
 
 
-def test_of_102_requests_of_3_processes_on_a_bucket_for_10_exactly_10_pass(tmp_path):
-    assert sum(run_in_processes(3, take_once_each, tmp_path / "budget", 34, 10.0, spawn.Barrier(3))) == 10
-
-
 def test_3_processes_together_get_no_more_than_burst_plus_rate_times_time(tmp_path):
     per_second, burst = 2000.0, 50.0
     arguments = (tmp_path / "budget", 8000, per_second, burst, spawn.Barrier(3))
-    answers = run_in_processes(3, take_all_the_time, *arguments)
+    answers = in_processes(3, take_all_the_time, *arguments)
     granted = sum(count for count, _, _ in answers)
     elapsed_s = max(last for _, _, last in answers) - min(first for _, first, _ in answers)
     assert burst <= granted <= burst + per_second * elapsed_s
@@ -199,3 +185,52 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(SettingsError, match=r"file.budget"):
         MmapStore(tmp_path / "file" / "budget")
+
+
+# A process that is stopped while it holds the lock (R8)
+
+
+@pytest.fixture
+def stopped(tmp_path):
+    """A store of one of four processes whose file another one holds, and what lets go of it."""
+    store = MmapStore(tmp_path / "budget", processes=4, lock_s=0.0)
+    with (tmp_path / "budget.lock").open("r+b") as elsewhere:
+        fcntl.flock(elsewhere, fcntl.LOCK_EX)
+        yield store, lambda: fcntl.flock(elsewhere, fcntl.LOCK_UN)
+    store.close()
+
+
+def test_each_process_goes_on_with_its_part_of_a_client(stopped):
+    store, _ = stopped
+    client = Bucket(store.key("client"), 1e-9, 100)
+    assert sum(store.take((Draw(client, 1, 1),), time.monotonic())[0] for _ in range(100)) == 25
+    assert store.peek([client], time.monotonic()) == [pytest.approx(0, abs=1e-6)]
+
+
+def test_what_was_given_of_the_shared_buckets_is_charged_when_the_lock_is_free(stopped):
+    store, let_go = stopped
+    everybody = shared(store, 1e-9, 1e9)
+    for _ in range(5):
+        assert store.take((Draw(everybody, 1000, 1000),), time.monotonic())[0]
+    let_go()
+    assert store.take((Draw(everybody, 1, 1),), time.monotonic()) == (True, [pytest.approx(1e9 - 5001)])
+    assert store.peek([everybody], time.monotonic()) == [pytest.approx(1e9 - 5001)]
+
+
+def test_it_is_told_once_that_it_is_held_and_once_that_it_is_free(stopped, caplog):
+    store, let_go = stopped
+    for _ in range(3):
+        store.peek([shared(store)], time.monotonic())
+    let_go()
+    for _ in range(3):
+        store.peek([shared(store)], time.monotonic())
+    told = [record.getMessage() for record in caplog.records]
+    assert len(told) == 2
+    assert "holds" in told[0]
+    assert "free again" in told[1]
+
+
+def test_a_server_that_starts_meanwhile_says_why_it_cannot(stopped, tmp_path, monkeypatch):
+    monkeypatch.setattr("app.throttle.mmap_store.START_LOCK_S", 0.0)
+    with pytest.raises(SettingsError, match=r"budget\.lock is held"):
+        MmapStore(tmp_path / "budget")
