@@ -81,3 +81,10 @@ def fingerprint(file: DicomFile) -> tuple[bytes, bytes]:
     from app.dicom import fingerprint as looking
 
     return looking.fingerprint(file)
+
+
+def enrich(file: DicomFile, shown: bytes, target_path: str) -> int:
+    """Write a copy of a file with more attributes; see dicom/enriching.py."""
+    from app.dicom import enriching
+
+    return enriching.enrich(file, shown, target_path)

@@ -7,13 +7,14 @@ said there is kept, and comes back when the overlay goes. The file itself is nev
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, delete, select, update
+from sqlalchemy import Connection, bindparam, delete, func, select, update
 
 from app.catalog.changes import Action, Subject, record
 from app.catalog.corpus_models import overlay
 from app.catalog.counts import chunks, count_held
 from app.catalog.documents import Attributes, dump, pack, parse, unpack
 from app.catalog.facts import replace_facts
+from app.catalog.holdings import Reference
 from app.catalog.models import document, file, instance, series, study
 from app.catalog.prepared import Written, insert_rows, run_many
 from app.dicom.private_block import CREATOR, CREATOR_TAG, GROUP, Facts, block_of, facts_of
@@ -60,7 +61,34 @@ def overlays_of(connection: Connection, sop_instance_uids: Sequence[str]) -> dic
     return found
 
 
-def _rows(connection: Connection, uids: Sequence[str]) -> Sequence[Row[Any]]:
+def overlaid(connection: Connection, after: int, limit: int) -> list[tuple[int, Reference, bytes]]:
+    """Return the first instances with an overlay after this row: their rows' numbers, and what is shown."""
+    rows = connection.execute(
+        select(
+            instance.c.id,
+            study.c.study_instance_uid,
+            series.c.series_instance_uid,
+            instance.c.sop_instance_uid,
+            overlay.c.shown,
+        )
+        .select_from(overlay)
+        .join(instance, instance.c.sop_instance_uid == overlay.c.sop_instance_uid)
+        .join(series, instance.c.series_id == series.c.id)
+        .join(study, series.c.study_id == study.c.id)
+        .where(instance.c.id > after)
+        .order_by(instance.c.id)
+        .limit(limit)
+    )
+    return [(row.id, Reference(*row[1:4]), unpack(row.shown)) for row in rows]
+
+
+def count_overlaid(connection: Connection) -> int:
+    """Return how many instances that are held have an overlay."""
+    held = overlay.join(instance, instance.c.sop_instance_uid == overlay.c.sop_instance_uid)
+    return connection.execute(select(func.count()).select_from(held)).scalar_one()
+
+
+def _rows(connection: Connection, uids: Sequence[str]) -> Sequence[Any]:
     return connection.execute(
         select(
             instance.c.id,
@@ -82,7 +110,7 @@ def _rows(connection: Connection, uids: Sequence[str]) -> Sequence[Row[Any]]:
     ).all()
 
 
-def _write(connection: Connection, rows: Sequence[Row[Any]], overlays: Mapping[str, Attributes]) -> None:
+def _write(connection: Connection, rows: Sequence[Any], overlays: Mapping[str, Attributes]) -> None:
     documents: list[dict[str, Any]] = []
     kept: list[dict[str, Any]] = []
     found: list[tuple[int, Facts]] = []
@@ -98,7 +126,7 @@ def _write(connection: Connection, rows: Sequence[Row[Any]], overlays: Mapping[s
                 {"sop_instance_uid": row.sop_instance_uid, "shown": shown, "replaced": pack(dump(replaced))}
             )
         found.append((row.id, facts_of(attributes)))
-        subjects.append((Action.UPDATED, Subject(*row[1:5])))
+        subjects.append((Action.UPDATED, Subject(row[1], row[2], row[3], row[4])))
     _update_documents(connection, documents)
     for uids in chunks([row.sop_instance_uid for row in rows]):
         connection.execute(delete(overlay).where(overlay.c.sop_instance_uid.in_(uids)))
@@ -117,7 +145,7 @@ def _update_documents(connection: Connection, rows: Sequence[Mapping[str, Any]])
         run_many(connection, Written(statement, connection.dialect), rows)
 
 
-def _as_filed(row: Row[Any]) -> Attributes:
+def _as_filed(row: Any) -> Attributes:  # noqa: ANN401 a row of _rows()
     """Return the document as the file alone says it."""
     attributes = parse(unpack(row.packed))
     if row.replaced is not None:

@@ -27,11 +27,15 @@ _ITEM = b"\xfe\xff\x00\xe0"
 
 
 class PixelPlace(NamedTuple):
-    """Where the value of the pixels stands in the Part 10 stream of a file; `length` None: encapsulated."""
+    """Where the value of the pixels stands in the Part 10 stream of a file; `length` None: encapsulated.
+
+    `end` is where the next element begins.
+    """
 
     tag: int
     offset: int
     length: int | None
+    end: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +75,12 @@ class DicomFile:
                 return dataset, None
             (tag, length), (is_implicit, is_little) = found[0], dataset.original_encoding
             source.seek(8 if is_implicit else 12, os.SEEK_CUR)
-            place = PixelPlace(tag, source.tell(), None if length == _UNDEFINED_LENGTH else length)
-            if place.length is None:
+            offset, defined = source.tell(), None if length == _UNDEFINED_LENGTH else length
+            if defined is None:
                 _pass_fragments(source)
             else:
-                source.seek(place.length, os.SEEK_CUR)
+                source.seek(defined, os.SEEK_CUR)
+            place = PixelPlace(tag, offset, defined, source.tell())
             dataset.update(read_dataset(source, bool(is_implicit), bool(is_little)))
             return dataset, place
 

@@ -55,21 +55,33 @@ def write_native(out: DicomIO, frames: Iterable[bytes], bits_allocated: int) -> 
     out.seek(end)
 
 
+def copy_pixels(out: DicomIO, file: DicomFile, place: PixelPlace, dataset: Dataset) -> None:
+    """Write the pixels as they are in the file, native or encapsulated, a piece at a time."""
+    if place.length is not None:
+        copy_native(out, file, place, dataset)
+        return
+    _write_header(out, place.tag, b"OB", 0xFFFFFFFF)
+    _copy(out, file, place.offset, place.end - place.offset)
+
+
 def copy_native(out: DicomIO, file: DicomFile, place: PixelPlace, dataset: Dataset) -> None:
     """Write the pixels that are native already, a piece at a time, whatever their length."""
     assert place.length is not None
     vr = _VR_OF_FLOATS.get(place.tag, b"OB" if int(dataset.get("BitsAllocated") or 8) <= 8 else b"OW")
     _write_header(out, place.tag, vr, place.length + place.length % 2)
-    left = place.length
+    _copy(out, file, place.offset, place.length)
+    if place.length % 2:
+        out.write(b"\0")
+
+
+def _copy(out: DicomIO, file: DicomFile, offset: int, left: int) -> None:
     with file.open() as source:
-        source.seek(place.offset)
+        source.seek(offset)
         while left and (piece := source.read(min(left, _PIECE_BYTES))):
             out.write(piece)
             left -= len(piece)
     if left:
         raise NotConvertible("The stored file ends within its pixels.")
-    if place.length % 2:
-        out.write(b"\0")
 
 
 def write_encapsulated(out: DicomIO, frames: Iterable[bytes], count: int) -> None:
