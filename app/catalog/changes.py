@@ -43,8 +43,10 @@ class Change:
     sha256: bytes | None
 
 
-def record(connection: Connection, changes: Sequence[tuple[Action, Subject]]) -> None:
-    """Add changes, within the caller's transaction.
+def record(
+    connection: Connection, changes: Sequence[tuple[Action, Subject]], last: int | None = None
+) -> None:
+    """Add changes, within the caller's transaction; `last` is the number of the newest, if it is known.
 
     Writers take turns (database.py) and none gives its turn away before its commit, so whoever has read up to
     a number will never see a smaller one appear.
@@ -60,7 +62,9 @@ def record(connection: Connection, changes: Sequence[tuple[Action, Subject]]) ->
             "sop_instance_uid": subject.sop_instance_uid,
             "sha256": subject.sha256,
         }
-        for number, (action, subject) in enumerate(changes, last_sequence(connection) + 1)
+        for number, (action, subject) in enumerate(
+            changes, (last_sequence(connection) if last is None else last) + 1
+        )
     ]
     insert_rows(connection, change, rows)
 

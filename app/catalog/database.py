@@ -4,12 +4,12 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from threading import local
+from threading import Lock, local
 from time import monotonic, sleep
 from typing import Any
 from weakref import WeakSet
 
-from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy import Connection, Engine, NullPool, create_engine, event, make_url, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from app.catalog.models import holding
@@ -29,6 +29,8 @@ class Catalog:
         self.url = make_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self.engine = _create_engine(url, is_sqlite=self.is_sqlite)
+        self._writing = Lock()
+        self._writer: Connection | None = None  # SQLite's: kept open, used in turn
         self._reading = local()
         self._readers: WeakSet[Connection] = WeakSet()  # of all threads that still live
         dbapi: Any = self.engine.dialect.loaded_dbapi
@@ -43,7 +45,7 @@ class Catalog:
         connection: Connection | None = getattr(self._reading, "connection", None)
         with unavailable_as_catalog_error():
             if connection is None or connection.closed:
-                connection = self.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+                connection = _autocommitting(self.engine)
                 self._reading.connection = connection
                 self._readers.add(connection)
             try:
@@ -60,7 +62,8 @@ class Catalog:
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """Yield a connection in a transaction of its own, committed at the end; writers take turns."""
-        with unavailable_as_catalog_error(), self.engine.begin() as connection:
+        begun = self._turn() if self.is_sqlite else self.engine.begin()
+        with unavailable_as_catalog_error(), begun as connection:
             if not self.is_sqlite:
                 # One writer at a time, as on SQLite: no deadlocks and no serialization failures.
                 connection.execute(holding.select().with_for_update())
@@ -68,6 +71,38 @@ class Catalog:
                 yield connection
             except self._driver_errors as error:  # from statements of prepared.py
                 raise CatalogUnavailable(f"The catalogue cannot be reached now: {error}") from error
+
+    @contextmanager
+    def _turn(self) -> Iterator[Connection]:
+        """Yield the one connection of this process that writes to SQLite, kept open, in a transaction."""
+        deadline_s = monotonic() + BUSY_TIMEOUT_MS / 1000
+        if not self._writing.acquire(timeout=BUSY_TIMEOUT_MS / 1000):
+            raise CatalogUnavailable("The catalogue cannot be written now: it is locked")
+        try:
+            if self._writer is None or self._writer.closed:
+                self._writer = _autocommitting(self.engine)
+                _driver_of(self._writer).execute("PRAGMA busy_timeout = 0")  # _begin_in_turn() waits
+            driver = _driver_of(self._writer)
+            _begin_in_turn(driver, deadline_s)
+            try:
+                yield self._writer
+                driver.commit()
+            except BaseException:
+                driver.rollback()
+                raise
+        except DBAPIError:
+            self._forget_writer()
+            raise
+        except self._driver_errors as error:
+            self._forget_writer()
+            raise CatalogUnavailable(f"The catalogue cannot be written now: {error}") from error
+        finally:
+            self._writing.release()
+
+    def _forget_writer(self) -> None:
+        if self._writer is not None:
+            self._writer.invalidate()
+            self._writer.close()
 
     def require_current_schema(self) -> None:
         """Raise SettingsError, with the command to type, unless the schema is the one this code works on."""
@@ -91,7 +126,7 @@ class Catalog:
 
     def close(self) -> None:
         """Close every thread's connection and the pool; nobody reads any more."""
-        for connection in list(self._readers):
+        for connection in (*self._readers, *([self._writer] if self._writer else [])):
             connection.close()
         self.engine.dispose()
 
@@ -102,7 +137,11 @@ def _create_engine(url: str, *, is_sqlite: bool) -> Engine:
     database = make_url(url).database
     if database and database != ":memory:":
         Path(database).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(url, connect_args={"check_same_thread": False, "timeout": BUSY_TIMEOUT_MS / 1000})
+    engine = create_engine(
+        url,
+        poolclass=NullPool,  # each thread keeps its own to read with, and the process one to write with
+        connect_args={"check_same_thread": False, "timeout": BUSY_TIMEOUT_MS / 1000},
+    )
     event.listen(engine, "connect", _configure_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
@@ -123,30 +162,29 @@ def _configure_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401
 
 def _begin_sqlite(connection: Connection) -> None:
     # IMMEDIATE: a transaction that reads first and writes later would fail where another wrote in between.
-    if connection.get_execution_options().get("isolation_level") == "AUTOCOMMIT":
-        return
-    # SQLite itself would look whether the other has ended after 1, 2, 5, 10, up to 100 ms.
-    driver: Any = connection.connection.dbapi_connection
-    deadline = monotonic() + BUSY_TIMEOUT_MS / 1000
-    driver.execute("PRAGMA busy_timeout = 0")
-    try:
-        while not _has_begun(driver):
-            if monotonic() > deadline:
-                connection.exec_driver_sql("BEGIN IMMEDIATE")  # raises what callers expect
-                return
+    if connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _begin_in_turn(driver: Any, deadline_s: float) -> None:  # noqa: ANN401 a driver's own connection
+    """Begin as soon as other processes let us: SQLite itself would look after 1, 2, 5, 10, up to 100 ms."""
+    while True:
+        try:
+            driver.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or monotonic() > deadline_s:
+                raise
             sleep(TURN_POLL_S)
-    finally:
-        driver.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+        else:
+            return
 
 
-def _has_begun(driver: Any) -> bool:  # noqa: ANN401 a driver's own connection
-    try:
-        driver.execute("BEGIN IMMEDIATE")
-    except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:
-            return False
-        raise CatalogUnavailable(f"The catalogue cannot be written now: {error}") from error
-    return True
+def _autocommitting(engine: Engine) -> Connection:
+    return engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+
+
+def _driver_of(connection: Connection) -> Any:  # noqa: ANN401 a driver's own connection
+    return connection.connection.dbapi_connection
 
 
 def _revision(connection: Connection) -> str | None:

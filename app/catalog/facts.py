@@ -4,13 +4,14 @@ They follow from the document that is shown (overlays.py adds to what the file s
 """
 
 from collections.abc import Sequence
+from typing import Any
 
-from sqlalchemy import Connection, and_, delete, exists, func, or_, select, update
+from sqlalchemy import Connection, Select, Text, bindparam, delete, exists, func, or_, select, update
 
 from app.catalog.corpus_models import collection, fact, member, terms
-from app.catalog.counts import chunks, update_rows
+from app.catalog.counts import Values, chunks, update_rows
 from app.catalog.models import instance
-from app.catalog.prepared import insert_rows
+from app.catalog.prepared import insert_rows, prepared
 from app.dicom import private_block
 from app.dicom.private_block import Facts, tag_of_element
 
@@ -21,9 +22,7 @@ LICENCE_ID, ATTRIBUTION, ISIC_ID = (
 
 
 def add_facts(connection: Connection, found: Sequence[tuple[int, Facts]]) -> None:
-    """Add the facts of instances, by the numbers of their rows, and the terms that follow from them."""
-    if not found:
-        return
+    """Add the facts of instances, by the numbers of their rows."""
     rows = [
         {"attribute": attribute, "value": value, "instance_id": instance_id}
         for instance_id, facts in found
@@ -31,19 +30,16 @@ def add_facts(connection: Connection, found: Sequence[tuple[int, Facts]]) -> Non
     ]
     # In the order of the table itself: four times as fast as in the order they come.
     insert_rows(connection, fact, sorted(rows, key=lambda row: (row["attribute"], row["value"])))
-    stated = {
-        instance_id: (_first(facts, LICENCE_ID), _first(facts, ATTRIBUTION), bool(_first(facts, ISIC_ID)))
-        for instance_id, facts in found
-    }
-    ids = _terms_ids(connection, {each[:2] for each in stated.values()})
-    update_rows(
-        connection,
-        instance,
-        [
-            {"row_id": instance_id, "terms_id": ids[licence_id, attribution], "is_bound": int(is_corpus)}
-            for instance_id, (licence_id, attribution, is_corpus) in stated.items()
-        ],
-    )
+
+
+def terms_of(connection: Connection, found: Sequence[Facts]) -> list[Values]:
+    """Return the columns of instances that follow from their facts, in order; new terms are added."""
+    stated = [(_first(facts, LICENCE_ID), _first(facts, ATTRIBUTION)) for facts in found]
+    ids = _terms_ids(connection, set(stated))
+    return [
+        {"terms_id": ids[each], "is_bound": int(bool(_first(facts, ISIC_ID)))}
+        for each, facts in zip(stated, found, strict=True)
+    ]
 
 
 def replace_facts(connection: Connection, found: Sequence[tuple[int, Facts]]) -> None:
@@ -52,6 +48,9 @@ def replace_facts(connection: Connection, found: Sequence[tuple[int, Facts]]) ->
     for ids in chunks(numbers):
         connection.execute(delete(fact).where(fact.c.instance_id.in_(ids)))
     add_facts(connection, found)
+    published = terms_of(connection, [facts for _, facts in found])
+    rows = [each | {"row_id": number} for each, number in zip(published, numbers, strict=True)]
+    update_rows(connection, instance, rows)
     bind(connection, numbers)
 
 
@@ -81,19 +80,24 @@ def _terms_ids(
     connection: Connection, wanted: set[tuple[str | None, str | None]]
 ) -> dict[tuple[str | None, str | None], int | None]:
     ids: dict[tuple[str | None, str | None], int | None] = {(None, None): None}
-    last = connection.execute(select(func.max(terms.c.id))).scalar() or 0
     for licence_id, attribution in sorted(wanted - ids.keys(), key=str):
-        found = select(terms.c.id).where(
-            and_(
-                terms.c.licence_id.is_(None) if licence_id is None else terms.c.licence_id == licence_id,
-                terms.c.attribution.is_(None) if attribution is None else terms.c.attribution == attribution,
-            )
-        )
-        known = connection.execute(found.limit(1)).scalar()
+        stated = {"licence_id": licence_id, "attribution": attribution}
+        known = _known_terms(connection.dialect).scalar(connection, stated)
         if known is None:
-            known = last = last + 1
-            insert_rows(
-                connection, terms, [{"id": known, "licence_id": licence_id, "attribution": attribution}]
-            )
+            known = (_last_terms(connection.dialect).scalar(connection, {}) or 0) + 1
+            insert_rows(connection, terms, [stated | {"id": known}])
         ids[licence_id, attribution] = known
     return ids
+
+
+@prepared
+def _known_terms() -> Select[Any]:
+    return select(terms.c.id).where(
+        terms.c.licence_id.is_not_distinct_from(bindparam("licence_id", type_=Text)),
+        terms.c.attribution.is_not_distinct_from(bindparam("attribution", type_=Text)),
+    )
+
+
+@prepared
+def _last_terms() -> Select[Any]:
+    return select(func.max(terms.c.id))

@@ -6,11 +6,12 @@ Nothing below is read for it: what is new is counted here, and what was there is
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Column, Connection, Select, Table, func, select
+from sqlalchemy import Connection, Select, select
 
 from app.catalog.answers import MODALITIES_IN_STUDY
+from app.catalog.arrivals import Numbers
 from app.catalog.counts import Values, series_values, study_values, update_rows
 from app.catalog.documents import parse
 from app.catalog.entry import Entry
@@ -40,14 +41,14 @@ class _News:
     modalities: set[str] = field(default_factory=set)
 
 
-def parents_of(connection: Connection, entries: Sequence[Entry]) -> Parents:
+def parents_of(connection: Connection, entries: Sequence[Entry], numbers: Numbers) -> Parents:
     """Add or grow the studies and series of these new instances, within the caller's transaction."""
     counted = Counter((entry.study_instance_uid, entry.series_instance_uid) for entry in entries)
     first: dict[Key, Entry] = {}
     for entry in entries:  # what the first says of a study or a series stays
         first.setdefault((entry.study_instance_uid, entry.series_instance_uid), entry)
-    known_studies = _known_studies(connection, {study_uid for study_uid, _ in first})
     known_series = _known_series(connection, first)
+    known_studies = _known_studies(connection, first, known_series)
     news: dict[str, _News] = {}
     for key, entry in first.items():
         new = news.setdefault(key[0], _News(entry))
@@ -55,26 +56,17 @@ def parents_of(connection: Connection, entries: Sequence[Entry]) -> Parents:
         if key not in known_series:
             new.series += 1
             new.modalities.update(filter(None, [entry.series["modality"]]))
-    study_ids = _write_studies(connection, news, known_studies)
-    series_ids = _write_series(connection, counted, first, study_ids, known_series)
+    study_ids = _write_studies(connection, news, known_studies, numbers.study + 1)
+    series_ids = _write_series(connection, counted, first, study_ids, known_series, numbers.series + 1)
     return Parents(series_ids, len(study_ids) - len(known_studies), len(first) - len(known_series))
 
 
-def next_id(connection: Connection, table: Table) -> int:
-    """Return the number for the next row."""
-    # Writers take turns (database.py), so the next number is free.
-    return (_last_id(connection.dialect, table).scalar(connection, {}) or 0) + 1
-
-
-@prepared
-def _last_id(table: Table) -> Select[int]:
-    key: Column[int] = table.c.id
-    return select(func.max(key).label("last"))
-
-
-def _known_studies(connection: Connection, uids: set[str]) -> dict[str, Any]:
-    rows = _studies(connection.dialect).rows(connection, {"uids": as_list(uids)})
-    return {row.study_instance_uid: row for row in rows}
+class _Study(NamedTuple):
+    id: int
+    study_instance_uid: str
+    number_of_series: int
+    number_of_instances: int
+    attributes: bytes
 
 
 def _known_series(connection: Connection, keys: dict[Key, Entry]) -> dict[Key, Any]:
@@ -85,15 +77,27 @@ def _known_series(connection: Connection, keys: dict[Key, Entry]) -> dict[Key, A
     return {key: row for key, row in found.items() if key in keys}
 
 
+def _known_studies(
+    connection: Connection, keys: dict[Key, Entry], known_series: dict[Key, Any]
+) -> dict[str, _Study]:
+    """Return the studies that are there: those of known series came with these."""
+    found = {
+        uid: _Study(
+            row.study_id, uid, row.number_of_series, row.number_of_instances_of_study, row.attributes_of_study
+        )
+        for (uid, _), row in known_series.items()
+    }
+    if others := {uid for uid, _ in keys} - found.keys():
+        rows = _studies(connection.dialect).rows(connection, {"uids": as_list(others)})
+        found |= {row.study_instance_uid: _Study(*row) for row in rows}
+    return found
+
+
 @prepared
 def _studies() -> Select[Any]:
-    return select(
-        study.c.id,
-        study.c.study_instance_uid,
-        study.c.number_of_series,
-        study.c.number_of_instances,
-        study.c.attributes,
-    ).where(listed(study.c.study_instance_uid, "uids"))
+    return select(*(study.c[name] for name in _Study._fields)).where(
+        listed(study.c.study_instance_uid, "uids")
+    )
 
 
 @prepared
@@ -105,19 +109,24 @@ def _series() -> Select[Any]:
             series.c.series_instance_uid,
             series.c.number_of_instances,
             series.c.attributes,
+            study.c.id.label("study_id"),
+            study.c.number_of_series,
+            study.c.number_of_instances.label("number_of_instances_of_study"),
+            study.c.attributes.label("attributes_of_study"),
         )
         .join(study, series.c.study_id == study.c.id)
         .where(listed(series.c.series_instance_uid, "uids"))
     )
 
 
-def _write_studies(connection: Connection, news: dict[str, _News], known: dict[str, Any]) -> dict[str, int]:
-    """Return the number of each study."""
+def _write_studies(
+    connection: Connection, news: dict[str, _News], known: dict[str, _Study], number: int
+) -> dict[str, int]:
+    """Return the number of each study; `number` is that of the next."""
     ids = {uid: row.id for uid, row in known.items()}
     added: list[Values] = []
     named: list[Values] = []
     grown: list[Values] = []
-    number = next_id(connection, study)
     for uid, new in news.items():
         row = known.get(uid)
         if row is None:
@@ -146,12 +155,12 @@ def _write_series(
     first: dict[Key, Entry],
     study_ids: dict[str, int],
     known: dict[Key, Any],
+    number: int,
 ) -> dict[Key, int]:
-    """Return the number of each series."""
+    """Return the number of each series; `number` is that of the next."""
     ids = {key: row.id for key, row in known.items()}
     added: list[Values] = []
     grown: list[Values] = []
-    number = next_id(connection, series)
     for key, entry in first.items():
         if row := known.get(key):
             values = series_values(parse(row.attributes), key[0], row.number_of_instances + counted[key])

@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 from sqlalchemy import (
     ColumnElement,
+    CompoundSelect,
     Connection,
     Dialect,
     Insert,
@@ -31,13 +32,16 @@ from sqlalchemy.sql.compiler import SQLCompiler
 class Prepared:
     """One SELECT for one dialect. Rows are named tuples of its columns."""
 
-    def __init__(self, statement: Select[Any], dialect: Dialect) -> None:
+    def __init__(self, statement: Select[Any] | CompoundSelect[Any], dialect: Dialect) -> None:
         compiled: Any = statement.compile(dialect=dialect)
         self._statement = statement
         self._is_expanding = bool(compiled.post_compile_params)
         self._sql = str(compiled)
         self._fixed: dict[str, Any] = {k: v for k, v in compiled.params.items() if v is not None}
-        self._order: list[str] | None = compiled.positiontup
+        order: list[str] | None = compiled.positiontup
+        self._order = order
+        # For several names itemgetter gives a tuple, in a tenth of the time of a comprehension.
+        self._in_order = itemgetter(*order) if order and len(order) > 1 and not self._fixed else None
         names = [column.name for column in statement.selected_columns]
         row: Any = namedtuple("Row", [*names], rename=True)  # type: ignore[misc]  # noqa: PYI024 fields known here
         self._row = row._make
@@ -46,9 +50,13 @@ class Prepared:
         """Return all rows."""
         if self._is_expanding:
             return list(connection.execute(self._statement, values))
-        parameters: Any = self._fixed | dict(values)
-        if self._order is not None:
-            parameters = [parameters[name] for name in self._order]
+        parameters: Any
+        if self._in_order:
+            parameters = self._in_order(values)
+        else:
+            parameters = self._fixed | dict(values)
+            if self._order is not None:
+                parameters = [parameters[name] for name in self._order]
         driver: DBAPIConnection = connection.connection.dbapi_connection  # type: ignore[assignment]
         cursor = driver.cursor()
         try:
@@ -63,7 +71,7 @@ class Prepared:
         return found[0][0] if found else None
 
 
-def prepared(make: Callable[..., Select[Any]]) -> Callable[..., Prepared]:
+def prepared(make: Callable[..., Select[Any] | CompoundSelect[Any]]) -> Callable[..., Prepared]:
     """Have a function that builds a SELECT return it prepared, made once for each set of arguments.
 
     The function is then called with the connection's dialect before its own arguments.

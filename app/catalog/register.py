@@ -3,19 +3,18 @@
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
-from sqlalchemy import Connection, Select, delete, func, select
+from sqlalchemy import Connection, delete, func, select
 
+from app.catalog.arrivals import Numbers, known_of, last_numbers
 from app.catalog.changes import Action, Subject, record
 from app.catalog.counts import chunks, count_held, drop_empty, refresh
 from app.catalog.entry import Entry
-from app.catalog.facts import add_facts
+from app.catalog.facts import add_facts, terms_of
 from app.catalog.models import document, file, instance, series, study
-from app.catalog.parents import next_id, parents_of
-from app.catalog.prepared import as_list, insert_rows, listed, prepared
-from app.catalog.remembered import hidden_instances, welcome_back
-from app.catalog.tombstones import withdrawn_reasons
+from app.catalog.parents import parents_of
+from app.catalog.prepared import insert_rows
+from app.catalog.remembered import names_of, welcome_back
 
 
 class Outcome(StrEnum):
@@ -43,28 +42,32 @@ def register(
 
     `updated` names the instances among them that this transaction forgot to make room (forget_files).
     """
-    uids = [entry.sop_instance_uid for entry, _ in entries]
-    known, withdrawn = _digests(connection, uids), withdrawn_reasons(connection, uids)
-    hidden = hidden_instances(connection, ((entry, location.name) for entry, location in entries))
+    names = names_of((entry, location.name) for entry, location in entries)
+    known = known_of(connection, [entry.sop_instance_uid for entry, _ in entries], names)
+    hidden = {uid for image in known.hidden for name in image if name for uid in names.get(name, ())}
     outcomes: list[Outcome] = []
     fresh: list[tuple[Entry, Location]] = []
     for entry, location in entries:
         if entry.sop_instance_uid in hidden:
             outcomes.append(Outcome.NOT_PUBLIC)
             continue
-        if entry.sop_instance_uid in withdrawn:
+        if entry.sop_instance_uid in known.withdrawn:
             outcomes.append(Outcome.WITHDRAWN)
             continue
-        digest = known.setdefault(entry.sop_instance_uid, entry.sha256)
+        digest = known.digests.setdefault(entry.sop_instance_uid, entry.sha256)
         if digest is entry.sha256:  # set just now: nobody had this UID
             outcomes.append(Outcome.STORED)
             fresh.append((entry, location))
         else:
             outcomes.append(Outcome.IDENTICAL if digest == entry.sha256 else Outcome.CONFLICT)
     if fresh:
-        _insert(connection, fresh)
-        record(connection, [_created(entry, updated) for entry, _ in fresh])
-        welcome_back(connection, [entry.sop_instance_uid for entry, _ in fresh])
+        numbers = last_numbers(connection)
+        _insert(connection, fresh, numbers)
+        record(connection, [_created(entry, updated) for entry, _ in fresh], numbers.change)
+        stored = {entry.sop_instance_uid for entry, _ in fresh}
+        welcome_back(
+            connection, *([u for u in uids if u in stored] for uids in (known.overlaid, known.members))
+        )
     return outcomes
 
 
@@ -114,22 +117,10 @@ def _created(entry: Entry, updated: Collection[str]) -> tuple[Action, Subject]:
     return action, Subject(*uids, entry.sha256)
 
 
-def _digests(connection: Connection, uids: Sequence[str]) -> dict[str, bytes]:
-    return dict(_held(connection.dialect).rows(connection, {"uids": as_list(uids)}))
-
-
-@prepared
-def _held() -> Select[Any]:
-    return (
-        select(instance.c.sop_instance_uid, file.c.sha256)
-        .join(file, instance.c.file_id == file.c.id)
-        .where(listed(instance.c.sop_instance_uid, "uids"))
-    )
-
-
-def _insert(connection: Connection, fresh: Sequence[tuple[Entry, Location]]) -> None:
-    parents = parents_of(connection, [entry for entry, _ in fresh])
-    file_id, instance_id = next_id(connection, file), next_id(connection, instance)
+def _insert(connection: Connection, fresh: Sequence[tuple[Entry, Location]], numbers: Numbers) -> None:
+    parents = parents_of(connection, [entry for entry, _ in fresh], numbers)
+    published = terms_of(connection, [entry.facts for entry, _ in fresh])
+    file_id, instance_id = numbers.file + 1, numbers.instance + 1
     files, instances, documents = [], [], []
     for number, (entry, location) in enumerate(fresh):
         files.append(
@@ -144,12 +135,11 @@ def _insert(connection: Connection, fresh: Sequence[tuple[Entry, Location]]) -> 
         )
         series_id = parents.series_ids[entry.study_instance_uid, entry.series_instance_uid]
         ids = {"id": instance_id + number, "series_id": series_id, "file_id": file_id + number}
-        instances.append(entry.instance | ids)
+        instances.append(entry.instance | ids | published[number])
         documents.append({"instance_id": instance_id + number, "packed": entry.document})
     insert_rows(connection, file, files)
     insert_rows(connection, instance, instances)
     insert_rows(connection, document, documents)
-    stated = [(instance_id + number, entry.facts) for number, (entry, _) in enumerate(fresh) if entry.facts]
-    add_facts(connection, stated)
+    add_facts(connection, [(instance_id + number, entry.facts) for number, (entry, _) in enumerate(fresh)])
     size = sum(entry.size for entry, _ in fresh)
     count_held(connection, parents.new_studies, parents.new_series, len(fresh), size)

@@ -2,14 +2,13 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, delete, exists, select
+from sqlalchemy import ColumnElement, Connection, delete, exists, select
 
 from app.catalog.corpus_models import image
 from app.catalog.counts import chunks
 from app.catalog.models import tombstone
-from app.catalog.prepared import as_list, insert_rows, listed, prepared
+from app.catalog.prepared import insert_rows
 
 _UID = {
     "study": tombstone.c.study_instance_uid,
@@ -63,18 +62,6 @@ def tombstones_named(connection: Connection, uid: str) -> list[Tombstone]:
     """Return the tombstones that a UID names, of whatever level it is."""
     found = (tombstones_of(connection, {level: uid}) for level in _UID)
     return next((tombstones for tombstones in found if tombstones), [])
-
-
-def withdrawn_reasons(connection: Connection, sop_instance_uids: Iterable[str]) -> dict[str, str]:
-    """Return the reasons of those of these instances that are withdrawn, by SOP Instance UID."""
-    return dict(_reasons(connection.dialect).rows(connection, {"uids": as_list(sop_instance_uids)}))
-
-
-@prepared
-def _reasons() -> Select[Any]:
-    return select(tombstone.c.sop_instance_uid, tombstone.c.reason).where(
-        listed(tombstone.c.sop_instance_uid, "uids")
-    )
 
 
 def exhume(connection: Connection, sop_instance_uids: Iterable[str]) -> None:
