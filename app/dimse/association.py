@@ -74,16 +74,18 @@ class Association:
     def __init__(self, wire: pdu.Wire, agreement: Agreement) -> None:
         self.agreement = agreement
         self.wire = wire
-        self.stopping = wire.stopping
+        self.stopping, self.over = wire.stopping, wire.over
+        self._is_idle = False
         self._fragments = self._received()
         self._capacity = agreement.longest_pdu - _PDV_OVERHEAD
         self._pending: list[bytes | memoryview] = []
         self._response: Message | None = None  # that came while we looked for a C-CANCEL
 
-    def receive(self) -> Message:
-        """Return the next command; raises an AssociationEnded."""
-        if self.stopping.is_set():
+    def receive(self, *, is_under_way: bool = False) -> Message:
+        """Return the next command; raises an AssociationEnded, Stopping where no operation is under way."""
+        if (self.over if is_under_way else self.stopping).is_set():
             raise Stopping("the listener stops")
+        self._is_idle = not is_under_way
         received, self._response = self._response or self._receive(), None
         return received
 
@@ -91,6 +93,7 @@ class Association:
         parts = bytearray()
         while True:
             fragment = next(self._fragments)
+            self._is_idle = False
             if not fragment.is_command:
                 raise ProtocolError("a data set without its command", pdu.UNEXPECTED)
             parts += fragment.data
@@ -133,7 +136,7 @@ class Association:
 
     def is_cancelled(self, message: Message) -> bool:
         """Whether the peer has cancelled a request meanwhile (PS3.7 9.3.2.3)."""
-        if self.stopping.is_set():
+        if self.over.is_set():
             raise Stopping("the listener stops")
         if not self.wire.has_input():
             return False
@@ -227,7 +230,7 @@ class Association:
     def _received(self) -> Iterator[Fragment]:
         """Yield fragments until the association ends."""
         while True:
-            kind, body = self.wire.read()
+            kind, body = self.wire.read(is_idle=self._is_idle)
             if kind == pdu.P_DATA_TF:
                 yield from _fragments_of(body)
             elif kind == pdu.RELEASE_RQ:

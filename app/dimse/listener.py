@@ -29,6 +29,7 @@ from app.throttle.budget import Budget
 IDLE_S = 30.0
 PDU_S = 30.0
 LINGER_S = 1.0
+ABORT_S = 2.5  # until those who wait have noticed that it is over, and their peers been told
 _META = pdu.HEADER_BYTES
 
 # PS3.8 Table 9-21: source and reason of a rejection.
@@ -51,13 +52,22 @@ class Listener:
     titles: Titles
     upstreams: OpenUpstreams
     commitments: Commitments
-    stopping: threading.Event = field(default_factory=threading.Event)
+    stopping: threading.Event = field(default_factory=threading.Event)  # nothing more is begun
+    over: threading.Event = field(default_factory=threading.Event)  # what is under way is aborted
     _threads: set[threading.Thread] = field(default_factory=set)
 
     def run(self, listening: socket.socket, tls: ssl.SSLContext | None = None) -> None:
-        """Listen until `stopping` is set; then let what is under way finish its message, or abort it."""
+        """Listen until `stopping` is set; then let what is under way end, and abort what takes too long."""
         Gate(listening, self._admit, tls, self.archive.settings.trusted_proxies).run(self.stopping)
-        ends = time.monotonic() + self.archive.settings.shutdown_grace_s
+        if self._threads:
+            logger.info("stopping", extra={"facts": {"associations": len(self._threads)}})
+        self._wait(self.archive.settings.shutdown_grace_s)
+        self.over.set()
+        self._wait(ABORT_S)
+
+    def _wait(self, seconds: float) -> None:
+        """Wait until the associations have ended, but no longer."""
+        ends = time.monotonic() + seconds
         for thread in list(self._threads):
             thread.join(max(0.0, ends - time.monotonic()))
 
@@ -79,8 +89,10 @@ class Listener:
         thread.start()
 
     def _serve(self, connection: socket.socket, address: str, first: bytes, slot: int) -> None:
-        toll = Toll(self.budget, address, self.stopping)
-        wire = pdu.Wire(connection, idle_s=IDLE_S, pdu_s=PDU_S, pay=toll.pay, stopping=self.stopping)
+        toll = Toll(self.budget, address, self.over)
+        wire = pdu.Wire(
+            connection, idle_s=IDLE_S, pdu_s=PDU_S, pay=toll.pay, stopping=self.stopping, over=self.over
+        )
         try:
             self._associate(wire, toll, address, first)
         except Exception:
@@ -189,7 +201,5 @@ def _facts(session: Session) -> dict[str, object]:
 
 def _abort(wire: pdu.Wire, error: Exception) -> None:
     """Tell the peer that it is over."""
-    source = pdu.SERVICE_PROVIDER if isinstance(error, ProtocolError) else pdu.SERVICE_USER
-    reason = error.reason if isinstance(error, ProtocolError) else pdu.NOT_SPECIFIED
     with suppress(AssociationEnded):
-        wire.write(pdu.abort_pdu(source, reason))
+        wire.write(pdu.abort_for(error))

@@ -55,9 +55,13 @@ class Listeners:
 
     def _supervise(self) -> None:
         while not self._closing.is_set():
-            wait([process.sentinel for process in self._processes], timeout=1)
+            # One that was told to stop, as all are by Ctrl-C in a terminal, has ended well and stays so.
+            running = [process for process in self._processes if process.exitcode != 0]
+            if not running:
+                return
+            wait([process.sentinel for process in running], timeout=1)
             for number, process in enumerate(self._processes):
-                if not process.is_alive() and not self._closing.is_set():
+                if process.exitcode and not self._closing.is_set():
                     logger.error("a listener died", extra={"facts": {"exit_code": process.exitcode}})
                     self._closing.wait(1)
                     self._processes[number] = self._start()

@@ -64,6 +64,13 @@ def abort_pdu(source: int, reason: int) -> bytes:
     return struct.pack(">BxIxxBB", ABORT, 4, source, reason if source == SERVICE_PROVIDER else 0)
 
 
+def abort_for(error: Exception) -> bytes:
+    """Return the A-ABORT that an error of ours ends an association with."""
+    if isinstance(error, ProtocolError):
+        return abort_pdu(SERVICE_PROVIDER, error.reason)
+    return abort_pdu(SERVICE_USER, NOT_SPECIFIED)
+
+
 def reject_pdu(*, transient: bool, source: int, reason: int) -> bytes:
     """Return an A-ASSOCIATE-RJ PDU (PS3.8 9.3.4)."""
     return struct.pack(">BxIxBBB", ASSOCIATE_RJ, 4, 2 if transient else 1, source, reason)
@@ -72,7 +79,8 @@ def reject_pdu(*, transient: bool, source: int, reason: int) -> bytes:
 class Wire:
     """A connected socket that speaks PDUs; every wait has an end.
 
-    `pay` is told the size of what is about to be sent, and returns when it may be.
+    `pay` is told the size of what is about to be sent, and returns when it may be. Once `stopping` is set
+    nobody is waited for who has nothing under way; once `over` is, nobody at all.
     """
 
     def __init__(
@@ -83,11 +91,14 @@ class Wire:
         pdu_s: float,
         pay: Callable[[int], None] = lambda _: None,
         stopping: threading.Event | None = None,
+        over: threading.Event | None = None,
     ) -> None:
         self._socket = connection
         self._idle_s, self._pdu_s = idle_s, pdu_s
         self.pay = pay
         self.stopping = stopping or threading.Event()
+        self.over = over or self.stopping
+        self._is_cut = False  # in the middle of a PDU of ours
         self._buffer = bytearray(_RECEIVE_BYTES)
         self._view = memoryview(self._buffer)
         self._start = self._end = 0
@@ -100,13 +111,13 @@ class Wire:
         if self._is_tcp:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
-    def read(self) -> tuple[int, memoryview]:
+    def read(self, *, is_idle: bool = False) -> tuple[int, memoryview]:
         """Return type and body of the next PDU; the body is good until the next read.
 
-        Raises Aborted when the peer closes, TimedOut, ProtocolError.
+        `is_idle`: nothing is under way. Raises Aborted when the peer closes, TimedOut, ProtocolError.
         """
         if self._end - self._start < HEADER_BYTES:
-            self._fill(HEADER_BYTES, self._idle_s, "nothing was received")
+            self._fill(HEADER_BYTES, self._idle_s, "nothing was received", self.stopping if is_idle else None)
         kind, length = check_header(self._view[self._start : self._end])
         if self._end - self._start < HEADER_BYTES + length:
             self._fill(HEADER_BYTES + length, self._pdu_s, "a PDU was not received whole")
@@ -123,7 +134,9 @@ class Wire:
         return bool(self._looking.poll(0))
 
     def write(self, *pieces: Data) -> None:
-        """Send the pieces as one; raises Aborted or TimedOut."""
+        """Send the pieces as one; raises Aborted, TimedOut or Stopping."""
+        if self._is_cut:
+            raise Aborted("a PDU was not sent whole: nothing can follow")
         size = sum(map(len, pieces))
         if size <= _SEND_BYTES and self._is_plain and len(pieces) <= _MOST_PIECES:
             self.pay(size)
@@ -148,6 +161,9 @@ class Wire:
             except OSError as error:
                 raise Aborted(f"the connection broke: {error.strerror or error}") from None
             left -= sent
+            self._is_cut = 0 < left < size
+            if left and self.over.is_set():
+                raise Stopping("the listener stops")
             if left and time.monotonic() >= ends:
                 raise TimedOut(f"the peer took too little within {self._pdu_s:g} s")
             if left and sent:
@@ -177,7 +193,7 @@ class Wire:
         except OSError:
             pass
 
-    def _fill(self, needed: int, seconds: float, what: str) -> None:
+    def _fill(self, needed: int, seconds: float, what: str, stopping: threading.Event | None = None) -> None:
         """Receive until so many bytes are there, the first within `seconds`, all of them too."""
         if self._start + needed > len(self._buffer) or self._start == self._end:
             rest = bytes(self._view[self._start : self._end])
@@ -187,7 +203,7 @@ class Wire:
         while self._end - self._start < needed:
             if time.monotonic() >= ends:
                 raise TimedOut(f"{what} within {seconds:g} s")
-            if self._start == self._end and self.stopping.is_set():
+            if self.over.is_set() or (stopping and stopping.is_set() and self._start == self._end):
                 raise Stopping("the listener stops")
             try:
                 count = self._socket.recv_into(self._view[self._end :])

@@ -20,7 +20,7 @@ from app.dicom.uids import EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN
 from app.dimse import pdu
 from app.dimse.association import Association
 from app.dimse.commands import RESPONSE, Element, Kind, number_of
-from app.dimse.errors import AssociationEnded, ProtocolError
+from app.dimse.errors import AssociationEnded, ProtocolError, Stopping, TimedOut
 from app.dimse.negotiation import ACCEPTED, APPLICATION_CONTEXT, Agreement, Context, user_information
 from app.dimse.peers import Peer
 from app.dimse.sop_classes import VERIFICATION
@@ -79,9 +79,9 @@ def request_association(
         yield association
         with suppress(AssociationEnded):
             association.release()
-    except ProtocolError as error:
+    except (ProtocolError, Stopping, TimedOut) as error:
         with suppress(AssociationEnded):
-            wire.write(pdu.abort_pdu(pdu.SERVICE_PROVIDER, error.reason))
+            wire.write(pdu.abort_for(error))
         raise
     finally:
         wire.close()

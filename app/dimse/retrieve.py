@@ -73,7 +73,13 @@ def _move_to(
         Element.MOVE_ORIGINATOR_AE_TITLE: session.association.agreement.calling_ae_title,
         Element.MOVE_ORIGINATOR_MESSAGE_ID: message.message_id,
     }
-    with request_association(peer, session.title.ae_title, proposals, pay=session.toll.pay) as remote:
+    with request_association(
+        peer,
+        session.title.ae_title,
+        proposals,
+        pay=session.toll.pay,
+        stopping=session.association.over,
+    ) as remote:
         destination = Destination(remote, is_callers=False, more=originator)
         send_selected(session, message, selection, destination, is_cancelled)
 

@@ -148,7 +148,7 @@ def _send(destination: Destination, selected: Selected, ready: Ready, message_id
 def _response(destination: Destination, message_id: int) -> Status:
     """Return the status that the peer answers."""
     while True:
-        received = destination.association.receive()
+        received = destination.association.receive(is_under_way=True)
         if received.kind == Kind.C_STORE_RQ | RESPONSE:
             if number_of(received.command, Element.MESSAGE_ID_BEING_RESPONDED_TO) != message_id:
                 raise ProtocolError("a response to what was not asked", UNEXPECTED)

@@ -11,9 +11,12 @@ import httpx
 import pydicom
 import pytest
 
-from tests.dimse.raw_peer import association_request
+from app.dimse.commands import Element, Kind, encode_command
+from app.dimse.pdu import ABORT
+from tests.dimse.raw_peer import RawPeer, association_request
 from tests.dimse.served import Served
-from tests.factories import write_instance
+from tests.dimse.stage import encoded
+from tests.factories import make_instance, write_instance
 from tests.servers import free_port
 
 ATTACKER, CALLER, LAST = "127.0.0.3", "127.0.0.2", "127.0.0.4"
@@ -256,6 +259,24 @@ def test_it_stops_in_good_order(served):
     association = served.associate(LAST)
     assert association.is_established
     listeners, process = served.listeners(), served.server.process
+    instance = make_instance("arriving")
+    whole = encoded(instance)
+    command = {
+        Element.COMMAND_FIELD: Kind.C_STORE_RQ,
+        Element.MESSAGE_ID: 1,
+        Element.AFFECTED_SOP_CLASS_UID: instance.SOPClassUID,
+        Element.AFFECTED_SOP_INSTANCE_UID: instance.SOPInstanceUID,
+    }
+    with RawPeer(served.port) as peer:
+        peer.associate(instance.SOPClassUID)
+        peer.data(1, encode_command(command, has_data_set=True))
+        peer.data(1, whole[:100], command=False, last=False)
+        process.send_signal(signal.SIGTERM)
+        served.wait(lambda: '"stopping"' in served.server.log)
+        peer.data(1, whole[100:], command=False)
+        answer, _ = peer.message()
+        assert answer[Element.STATUS] == 0x0000
+        assert peer.read()[0] == ABORT
     served.server.stop()
     assert process.returncode == 0
     association.join(20)

@@ -104,9 +104,9 @@ def limits_table() -> str:
                 "a line in the log; `GET /commitment-requests/{transaction}` has the result",
             ),
             (
-                "answers under way when the server stops",
+                "operations under way when the server stops",
                 f"`DERMZOO_SHUTDOWN_GRACE_S`, {_default('shutdown_grace_s')} s",
-                "A-ABORT after the message that is under way",
+                "A-ABORT; of an instance half received nothing is kept",
             ),
         ),
     )
