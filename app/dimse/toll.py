@@ -33,12 +33,12 @@ class Toll:
             return None
         self.close()
         account = self._budget.account(self._client)
-        admitted = self._admit(account)
+        admitted = self._admit(account, kind)
         if isinstance(admitted, Refusal):
             return admitted
         self._seated = account
         self._wait(admitted, self._stopping.is_set)
-        return None if kind is None else self.refusal_of(kind)
+        return None
 
     def refusal_of(self, kind: RouteKind) -> Refusal | None:
         """Count the costly kind of a request that is counted already."""
@@ -64,12 +64,12 @@ class Toll:
             self._budget.leave(self._seated)
         self._seated = None
 
-    def _admit(self, account: Account) -> float | Refusal:
+    def _admit(self, account: Account, kind: RouteKind | None) -> float | Refusal:
         """Ask the budget, and again while only other requests of the client are in the way."""
         assert self._budget is not None
         left_s = self._budget.policy.hold.longest_s
         while True:
-            admitted = self._budget.admit(account)
+            admitted = self._budget.admit(account, kind)
             is_full = isinstance(admitted, Refusal) and admitted.is_for_seats
             if not is_full or left_s <= 0 or self._stopping.is_set():
                 return admitted

@@ -4,7 +4,7 @@ import socket
 import threading
 import time
 from collections import Counter
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 
 from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
 
@@ -25,12 +25,15 @@ def address(number):
 class Egress:
     """Greedy clients, each a thread; all of them end at the same moment."""
 
-    def __init__(self, seconds):
+    def __init__(self, seconds, pause_s=0.0):
+        """After an answer that is none, each waits so long before it asks again."""
         self.bytes = Counter()  # by client
+        self._pause_s, self._ended = pause_s, threading.Event()
+        self._sockets = set()
         self.statuses = Counter()
         self._ends = time.monotonic() + seconds
         self._threads = []
-        self.began = time.monotonic()
+        self.began = self._last = time.monotonic()
         self.elapsed_s = 0.0
 
     @property
@@ -53,29 +56,55 @@ class Egress:
     def run(self):
         for thread in self._threads:
             thread.start()
+        self._ended.wait(self._ends - time.monotonic())
+        self._ended.set()
+        for opened in tuple(self._sockets):
+            with suppress(OSError):  # who waits for an answer waits no more
+                opened.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
             thread.join()
-        self.elapsed_s = time.monotonic() - self.began
+        self.elapsed_s = self._last - self.began  # to the last byte that was counted
         return self
+
+    @contextmanager
+    def connected(self, source, port):
+        """A connection from an address, that ends with the clients at the latest."""
+        with socket.create_connection(("127.0.0.1", port), PATIENCE_S, (source, 0)) as peer:
+            self._sockets.add(peer)
+            try:
+                yield peer
+            finally:
+                self._sockets.discard(peer)
+
+    def count(self, source, size):
+        self.bytes[source] += size
+        self._last = time.monotonic()
 
     def _ask_http(self, source, port, path):
         request = f"GET {path} HTTP/1.1\r\nHost: x\r\nAccept: */*\r\nConnection: close\r\n\r\n".encode()
         while self._goes_on():
-            with suppress(OSError), socket.create_connection(("127.0.0.1", port), 5, (source, 0)) as peer:
+            head = b""
+            with suppress(OSError), self.connected(source, port) as peer:
                 peer.sendall(request)
                 head = self._count(source, peer)
                 self.statuses[head[9:12]] += 1
                 while self._goes_on() and self._count(source, peer):
                     pass
+            if head[9:12] != b"200":
+                self._ended.wait(self._pause_s)
 
     def _count(self, source, peer):
         piece = peer.recv(PIECE_BYTES)
-        self.bytes[source] += len(piece)
+        self.count(source, len(piece))
         return piece
 
     def _ask_dimse(self, source, port, study_uid):
         while self._goes_on():
-            with suppress(OSError, AssertionError), CountingPeer(self, source, port) as peer:
+            with (
+                suppress(OSError, AssertionError),
+                self.connected(source, port) as connection,
+                CountingPeer(self, source, connection) as peer,
+            ):
                 peer.associate(GET, VL_PHOTOGRAPHIC, extra=[peer.role()])
                 command = {
                     Element.COMMAND_FIELD: Kind.C_GET_RQ,
@@ -86,13 +115,14 @@ class Egress:
                 while self._goes_on():
                     peer.ask(1, command, identifier(StudyInstanceUID=study_uid))
                     peer.answers()
+            self._ended.wait(self._pause_s)
 
 
 class CountingPeer(RawPeer):
     """A raw peer of the DICOM network from an address of its own, that is counted too."""
 
-    def __init__(self, egress, source, port):
-        self.socket = socket.create_connection(("127.0.0.1", port), 5, (source, 0))
+    def __init__(self, egress, source, connection):
+        self.socket = connection
         self._fragments, self.stored, self.stored_in = [], [], 0
         self._egress, self._source = egress, source
 
@@ -103,7 +133,7 @@ class CountingPeer(RawPeer):
 
     def _exactly(self, size):
         received = super()._exactly(size)
-        self._egress.bytes[self._source] += len(received)
+        self._egress.count(self._source, len(received))
         if not self._egress._goes_on():
             raise ConnectionAbortedError
         return received

@@ -1,10 +1,12 @@
 """What the budget promises, at the sockets of many clients of the real server: R1, R8.
 
 SOAK_EGRESS_S says for how long they take what they can get, 4 seconds unless told; SOAK_EGRESS_CLIENTS how
-many they are; `make soak` takes ten minutes and two hundred.
+many they are; `make soak` takes ten minutes and two hundred, who pause when they are refused, and says on
+standard output (`-s`) what was measured.
 """
 
 import os
+import sys
 from collections import defaultdict
 
 import httpx
@@ -17,6 +19,7 @@ from tests.throttle.egress import Egress, address
 
 SECONDS = float(os.environ.get("SOAK_EGRESS_S", "4"))
 CLIENTS = int(os.environ.get("SOAK_EGRESS_CLIENTS", "24"))
+IS_SOAK = "SOAK_EGRESS_S" in os.environ
 WORKERS, LISTENERS = 4, 2
 CAP, RATE = 3e6, 1e6
 LEASE = 256 * 1024
@@ -52,7 +55,11 @@ def redis_here():
 
 @pytest.fixture(scope="module", params=["mmap", "redis"])
 def served(request, archive):
-    chosen = {"throttle_file": str(archive / "throttle.toml"), "dimse_processes": str(LISTENERS)}
+    chosen = {
+        "throttle_file": str(archive / "throttle.toml"),
+        "dimse_processes": str(LISTENERS),
+        "dimse_associations": str(max(32, CLIENTS // 4)),
+    }
     if request.param == "redis":
         chosen["throttle_url"] = request.getfixturevalue("redis_here").url
     served = Served(archive, "", **chosen)
@@ -70,7 +77,7 @@ def studies(served):
 
 
 def greedy(served, seconds):
-    egress = Egress(seconds)
+    egress = Egress(seconds, pause_s=1.0 if IS_SOAK else 0.0)
     for number in range(CLIENTS):
         uid = served.uids[number % len(served.uids)]
         if number % 4:
@@ -83,12 +90,18 @@ def greedy(served, seconds):
 def test_r1_egress_over_both_networks_never_exceeds_the_plan(served):
     """R1: bytes at the clients' sockets <= cap + rate * T + leases, whatever they ask for, on each store."""
     egress = greedy(served, SECONDS)
-    bound = CAP + RATE * egress.elapsed_s + (WORKERS + LISTENERS) * LEASE + RESERVE
-    assert egress.total <= bound
-    assert egress.total >= 0.5 * CAP  # it was tried at all
-    by_door = defaultdict(float)
+    plan = CAP + RATE * egress.elapsed_s
+    by_door = defaultdict(int)
     for number in range(CLIENTS):
         by_door["http" if number % 4 else "dimse"] += egress.bytes[address(number)]
+    if IS_SOAK:
+        told = f"T {egress.elapsed_s:.1f} s, bytes {egress.total} {dict(by_door)}, {dict(egress.statuses)}"
+        sys.stdout.write(
+            f"\nR1: cap {CAP:.0f}, rate {RATE:.0f}, {told}, {egress.total / plan:.4f} of the plan\n"
+        )
+        assert egress.total <= 1.01 * plan
+    assert egress.total <= plan + (WORKERS + LISTENERS) * LEASE + RESERVE
+    assert egress.total >= 0.5 * CAP  # it was tried at all
     assert all(by_door.values())
     assert not {status for status in egress.statuses if status.startswith(b"5")} - {b"503"}
 
