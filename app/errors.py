@@ -13,6 +13,7 @@
     ├── NotLicensed             held, but not on terms on which its pixels may be served
     ├── DuplicateInstance       the SOP Instance UID is taken by other bytes
     ├── DuplicateTransaction    the Transaction UID names another request already
+    ├── CollectionRefused       a collection is locked, its name is taken, or it would show too much
     ├── NotImportable           an image or its metadata lacks what publishing it needs
     ├── NotConvertible          held, but not available in the form asked for
     ├── CagedFailure            reading or decoding it crashed or ran out of its allowance
@@ -76,6 +77,10 @@ class DuplicateInstance(ArchiveError):
 
 class DuplicateTransaction(ArchiveError):
     """The Transaction UID names another request already."""
+
+
+class CollectionRefused(ArchiveError):
+    """What is asked of a collection does not go with what it is: locked, its name taken, not public."""
 
 
 class NotImportable(ArchiveError):

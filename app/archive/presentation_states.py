@@ -27,7 +27,8 @@ class Presented:
 
 def presented_images(archive: Archive, state: Held) -> tuple[list[Presented], int]:
     """Return what a state shows, and how many images it names; NotFound or NotLicensed without any."""
-    reference = Reference(state.study_instance_uid, state.series_instance_uid, state.sop_instance_uid)
+    study, scope = state.study_instance_uid, state.scope
+    reference = Reference(study, state.series_instance_uid, state.sop_instance_uid)
     document = orjson.loads(retrieve_metadata(archive, reference)[0].replace(ROOT, b""))
     found, named, withheld = [], 0, None
     for series, instance, number in _references(document):
@@ -35,7 +36,7 @@ def presented_images(archive: Archive, state: Held) -> tuple[list[Presented], in
         if named > _MOST_REFERENCES:
             break
         try:
-            image = retrieve_licensed_instance(archive, Reference(state.study_instance_uid, series, instance))
+            image = retrieve_licensed_instance(archive, Reference(study, series, instance, scope=scope))
         except NotFound:
             continue
         except NotLicensed as error:

@@ -25,6 +25,7 @@ from sqlalchemy.types import Boolean
 from app.catalog.attributes import Attribute
 from app.catalog.corpus_models import fact
 from app.catalog.models import instance, name_term, series, study
+from app.catalog.scope import counted, has_members
 from app.dicom.matching import (
     Empty,
     Every,
@@ -191,18 +192,28 @@ def _fuzzy_comparison(attribute: Attribute, match: Fuzzy, *, is_sqlite: bool) ->
 
 
 def condition(
-    attribute: Attribute, level: Level, comparison: Comparison, name: str, *, leads: bool = True
+    attribute: Attribute,
+    level: Level,
+    comparison: Comparison,
+    name: str,
+    *,
+    leads: bool = True,
+    is_scoped: bool = False,
 ) -> ColumnElement[bool]:
     """Return the condition on rows of a level; `name` is the parameter that will hold the value.
 
-    One that does not lead is looked at row by row, as the rows come in their order.
+    One that does not lead is looked at row by row, as the rows come in their order. If `is_scoped`, what is
+    below a row is what the collection `scope` has of it.
     """
     if attribute.source == "modalities":
-        return _modalities_condition(level, comparison, name, leads=leads)
+        return _modalities_condition(level, comparison, name, leads=leads, is_scoped=is_scoped)
     if attribute.source == "fact":
         return _fact_condition(attribute, comparison, name)
     table = TABLES[attribute.level]
     column = table.c[attribute.column]
+    if is_scoped and attribute.source == "count":
+        assert isinstance(comparison, Operator)
+        return compare(counted(attribute.level, attribute.column), comparison, name)
     if isinstance(comparison, NameTerms):
         return table.c.id.in_(_named(column, comparison, name))
     if comparison is Operator.LIKE_ANYWHERE:
@@ -212,16 +223,18 @@ def condition(
 
 
 def _modalities_condition(
-    level: Level, comparison: Comparison, name: str, *, leads: bool
+    level: Level, comparison: Comparison, name: str, *, leads: bool, is_scoped: bool
 ) -> ColumnElement[bool]:
     assert isinstance(comparison, Operator)
     study_id = study.c.id if level == Level.STUDY else series.c.study_id
-    if not leads and comparison is not Operator.EMPTY:
-        other = series.alias("other_series")
-        return exists().where(other.c.study_id == study_id, compare(other.c.modality, comparison, name))
+    other = series.alias("other_series")
+    there = (has_members(other.c.id),) if is_scoped else ()
     if comparison is Operator.EMPTY:
-        return study_id.not_in(select(series.c.study_id).where(series.c.modality != ""))
-    return study_id.in_(select(series.c.study_id).where(compare(series.c.modality, comparison, name)))
+        return study_id.not_in(select(other.c.study_id).where(other.c.modality != "", *there))
+    matches = compare(other.c.modality, comparison, name)
+    if not leads or is_scoped:
+        return exists().where(other.c.study_id == study_id, matches, *there)
+    return study_id.in_(select(other.c.study_id).where(matches))
 
 
 def _fact_condition(attribute: Attribute, comparison: Comparison, name: str) -> ColumnElement[bool]:

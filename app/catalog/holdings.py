@@ -1,7 +1,7 @@
 """Looking up what is held: instances with the place of their bytes, and their documents."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Connection, Select, bindparam, select
@@ -10,17 +10,23 @@ from app.catalog.corpus_models import terms
 from app.catalog.documents import unpack
 from app.catalog.models import document, file, folder, holding, instance, series, study
 from app.catalog.prepared import as_list, listed, prepared
+from app.catalog.scope import Sieve, is_within
 from app.catalog.tombstones import tombstones_told
+from app.dicom.matching import Level
 from app.errors import Gone, NotFound
 
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A study, a series or an instance, as a resource names it."""
+    """A study, a series or an instance, as a resource names it.
+
+    `scope` is the number of the collection that it is looked for in, None for everything that is held.
+    """
 
     study_instance_uid: str
     series_instance_uid: str | None = None
     sop_instance_uid: str | None = None
+    scope: int | None = field(default=None, kw_only=True)
 
     def __str__(self) -> str:
         """Return its name for a person."""
@@ -77,6 +83,7 @@ class Held:
     is_bound: int
     licence_id: str | None
     attribution: str | None
+    scope: int | None = field(default=None, kw_only=True)  # the collection in which it was found
 
 
 _HELD = (
@@ -114,13 +121,19 @@ _HELD = (
 def held_instances(connection: Connection, reference: Reference) -> list[Held]:
     """Return the instances of a study or series, or the one instance, in the order of registration.
 
-    Raises Gone when they were withdrawn, NotFound when there never were any.
+    Raises Gone when they were withdrawn, NotFound when there never were any, or none is in the scope.
     """
     parameters = reference.parameters()
-    rows = _held(connection.dialect, len(parameters)).rows(connection, parameters)
-    if not rows:
+    if reference.scope is None:
+        rows = _held(connection.dialect, len(parameters)).rows(connection, parameters)
+        if rows:
+            return [Held(*row) for row in rows]
         raise absence(connection, reference)
-    return [Held(*row) for row in rows]
+    within = parameters | {"scope": reference.scope}
+    rows = _held_within(connection.dialect, len(parameters)).rows(connection, within)
+    if not rows:
+        raise _not_here(reference)
+    return [Held(*row, scope=reference.scope) for row in rows]
 
 
 def held_named(connection: Connection, sop_instance_uids: Iterable[str]) -> list[Held]:
@@ -131,10 +144,12 @@ def held_named(connection: Connection, sop_instance_uids: Iterable[str]) -> list
 
 def documents(connection: Connection, reference: Reference) -> list[bytes]:
     """Return the DICOM JSON of the instances of a resource, in order; errors as of held_instances()."""
-    parameters = reference.parameters()
-    rows = _documents(connection.dialect, len(parameters)).rows(connection, parameters)
+    parameters: dict[str, Any] = dict(reference.parameters())
+    statement = _documents if reference.scope is None else _documents_within
+    within = parameters | {"scope": reference.scope}
+    rows = statement(connection.dialect, len(parameters)).rows(connection, within)
     if not rows:
-        raise absence(connection, reference)
+        raise absence(connection, reference) if reference.scope is None else _not_here(reference)
     return [unpack(row.packed) for row in rows]
 
 
@@ -142,8 +157,12 @@ def absence(connection: Connection, reference: Reference) -> NotFound:
     """Return the error that says why nothing of a resource is held: withdrawn, or never seen."""
     found = tombstones_told(connection, reference.parameters())
     if not found:
-        return NotFound(f"There is no {reference} here.")
+        return _not_here(reference)
     return Gone(f"The {reference} was withdrawn on {found[0].withdrawn_at[:10]}: {found[0].reason}")
+
+
+def _not_here(reference: Reference) -> NotFound:
+    return NotFound(f"There is no {reference} here.")
 
 
 def references_named(connection: Connection, uid: str) -> list[Reference]:
@@ -177,6 +196,17 @@ def _named() -> Select[Any]:
     statement = _with_files().join(series, instance.c.series_id == series.c.id)
     statement = statement.join(study, series.c.study_id == study.c.id)
     return statement.where(listed(instance.c.sop_instance_uid, "uids")).order_by(instance.c.id)
+
+
+@prepared
+def _held_within(depth: int) -> Select[Any]:
+    return _below(_with_files(), depth).where(is_within(Level.INSTANCE, Sieve.EACH))
+
+
+@prepared
+def _documents_within(depth: int) -> Select[Any]:
+    documents_below = _below(select(document.c.packed).join_from(document, instance), depth)
+    return documents_below.where(is_within(Level.INSTANCE, Sieve.EACH))
 
 
 def _with_files() -> Select[Any]:

@@ -10,6 +10,7 @@ from app.catalog.models import instance, series, study
 from app.catalog.prepared import prepared
 from app.catalog.question import Shape, question
 from app.catalog.scanning import within
+from app.catalog.scope import Sieve, is_within
 from app.dicom.matching import Level, Query
 
 _LOCATED = (
@@ -29,11 +30,12 @@ def located(connection: Connection, query: Query, work_s: float) -> list[tuple[s
     with within(connection, work_s):
         asked = question(query, is_sqlite=connection.dialect.name == "sqlite")
         assert not asked.tested
-        return _statement(connection.dialect, asked.shape).rows(connection, asked.values)
+        statement = _statement(connection.dialect, asked.shape, query.scope is not None)
+        return statement.rows(connection, asked.values)
 
 
 @prepared
-def _statement(shape: Shape) -> Select[Any]:
+def _statement(shape: Shape, is_scoped: bool) -> Select[Any]:  # noqa: FBT001
     statement = (
         select(*_LOCATED)
         .select_from(instance)
@@ -42,4 +44,6 @@ def _statement(shape: Shape) -> Select[Any]:
     )
     for number, (tag, comparison) in enumerate(shape):
         statement = statement.where(condition(BY_TAG[tag], Level.INSTANCE, comparison, f"p{number}"))
+    if is_scoped:
+        statement = statement.where(is_within(Level.INSTANCE, Sieve.EACH))
     return statement.order_by(instance.c.id)

@@ -49,7 +49,7 @@ class Prepared:
     def rows(self, connection: Connection, values: Mapping[str, Any]) -> list[Any]:
         """Return all rows."""
         if self._is_expanding:
-            return list(connection.execute(self._statement, values))
+            return list(map(self._row, connection.execute(self._statement, values)))
         parameters: Any
         if self._in_order:
             parameters = self._in_order(values)

@@ -30,6 +30,7 @@ _AT_ONCE = frozenset(
     if a.indexed
     and (a.vr == "UI" or a.source == "fact" or a.column in {"patient_id", "patient_name", "accession_number"})
 )
+_FEW = frozenset(tag for tag in _AT_ONCE if BY_TAG[tag].source == "column")
 
 
 class Question(NamedTuple):
@@ -51,6 +52,11 @@ class Question(NamedTuple):
     def is_listed(self) -> bool:
         """Whether its rows are better found all at once, as an index is read through for any of them."""
         return any(one is Operator.LIKE_ANYWHERE or isinstance(one, NameTerms) for _, one in self.shape)
+
+    @property
+    def is_led(self) -> bool:
+        """Whether a key leads to the few rows that match."""
+        return any(tag in _FEW and one in {Operator.EQUAL, Operator.AMONG} for tag, one in self.shape)
 
     @property
     def is_broad(self) -> bool:
@@ -104,10 +110,13 @@ def question(query: Query, *, is_sqlite: bool) -> Question:
             tested.append((tag, match))
     if query.order:
         _require_sortable(query)
+    values = _parameters(asked)
+    if query.scope is not None:
+        values["scope"] = query.scope
     return Question(
         query.level,
         tuple((tag, comparison) for tag, (comparison, _) in asked),
-        _parameters(asked),
+        values,
         tuple(tested),
         tuple(unmatched),
         query.order,

@@ -14,6 +14,7 @@ from app.catalog.attributes import ATTRIBUTES, level_of
 from app.catalog.counts import chunks
 from app.catalog.documents import parse, unpack
 from app.catalog.question import Key, Question
+from app.catalog.scope import Sieve
 from app.catalog.statements import documents, matching_rows
 from app.dicom.document_matching import Test, document_test
 from app.dicom.encoding import is_private
@@ -88,10 +89,12 @@ def _was_cancelled(error: Exception) -> bool:
     return getattr(getattr(error, "orig", error), "sqlstate", None) == "57014"
 
 
-def tested_rows(connection: Connection, asked: Question, deadline: Deadline) -> "array[int]":
+def tested_rows(
+    connection: Connection, asked: Question, sieve: Sieve | None, deadline: Deadline
+) -> "array[int]":
     """Return the numbers of all rows whose documents match, in the order asked for."""
     is_match = _row_test(asked)
-    candidates = matching_rows(connection.dialect, asked.level, asked.shape, asked.order)
+    candidates = matching_rows(connection.dialect, asked.level, asked.shape, asked.order, sieve)
     rows = candidates.rows(connection, {**asked.values, "limit": MOST_CANDIDATES + 1, "offset": 0})
     if len(rows) > MOST_CANDIDATES:
         raise too_broad(deadline.work_s)

@@ -9,16 +9,18 @@ from typing import Any
 from sqlalchemy import Connection
 
 from app.catalog import statements
-from app.catalog.answering import Plan, answer, plan
+from app.catalog.answering import answer, plan
 from app.catalog.counts import chunks
 from app.catalog.pages import PageMemory
 from app.catalog.question import Question, question
 from app.catalog.scanning import tested_rows, within
+from app.catalog.scope import Sieve, fitted
 from app.dicom.matching import Level, Query
 
 __all__ = ["Page", "PageMemory", "search", "search_within"]
 
 FEW = 1000  # rows that are looked up and put in order sooner than a page of them is come upon
+FEW_OF = 8  # times the members of a collection: less than is held, and they are listed first
 MOST_LISTED = 100_000  # rows found by reading through an index that are kept for the next pages
 
 
@@ -39,7 +41,7 @@ def search_within(
         asked = question(query, is_sqlite=connection.dialect.name == "sqlite")
         one = _Search(connection, query, asked, memory)
         if asked.tested:
-            return _found_page(one, one.found(lambda: tested_rows(connection, asked, deadline)))
+            return _found_page(one, one.found(lambda: tested_rows(connection, asked, one.sieve, deadline)))
         if asked.order:
             return _ordered_page(one)
         if asked.is_listed and len(rows := one.found(one.listed)) < MOST_LISTED:
@@ -81,6 +83,7 @@ def _page(one: "_Search", *, counts: bool, in_order: bool = False) -> Page:
         query.offset > 0,
         query.limit is not None,
         in_order,
+        Sieve.PAGE if one.sieve and not asked.shape and query.limit is not None else one.sieve,
     )
     rows = statement.rows(connection, parameters)
     remaining = 0
@@ -89,6 +92,8 @@ def _page(one: "_Search", *, counts: bool, in_order: bool = False) -> Page:
         remaining = one.total() - query.offset - len(rows) if counts else 1
         if rows:
             one.remember(query.offset + len(rows), rows[-1].id)
+    if one.sieve:
+        rows = [fitted(wanted, row) for row in rows]
     return Page([answer(query.level, wanted, row) for row in rows], remaining, asked.unmatched)
 
 
@@ -97,7 +102,7 @@ def _found_page(one: "_Search", found: "array[int]") -> Page:
     query = one.query
     ids = found[query.offset :] if query.limit is None else found[query.offset : query.offset + query.limit]
     remaining = max(0, len(found) - query.offset - len(ids))
-    return Page(_answers(one.connection, query.level, plan(query), ids), remaining, one.asked.unmatched)
+    return Page(_answers(one, ids), remaining, one.asked.unmatched)
 
 
 def _ordered_page(one: "_Search") -> Page:
@@ -108,15 +113,16 @@ def _ordered_page(one: "_Search") -> Page:
     if query.limit is not None and len(ids) > query.limit:
         ids = ids[: query.limit]
         remaining = one.total() - query.offset - len(ids)
-    return Page(_answers(one.connection, query.level, plan(query), ids), remaining, one.asked.unmatched)
+    return Page(_answers(one, ids), remaining, one.asked.unmatched)
 
 
-def _answers(connection: Connection, level: Level, wanted: Plan, ids: Sequence[int]) -> list[bytes]:
-    statement = statements.chosen(connection.dialect, level, wanted)
+def _answers(one: "_Search", ids: Sequence[int]) -> list[bytes]:
+    level, wanted = one.query.level, plan(one.query)
+    statement = statements.chosen(one.connection.dialect, level, wanted, one.sieve is not None)
     answers = {
-        row.id: answer(level, wanted, row)
+        row.id: answer(level, wanted, fitted(wanted, row) if one.sieve else row)
         for chunk in chunks(list(ids))
-        for row in statement.rows(connection, {"ids": chunk})
+        for row in statement.rows(one.connection, {"ids": chunk, "scope": one.query.scope})
     }
     return [answers[row_id] for row_id in ids if row_id in answers]
 
@@ -135,15 +141,31 @@ class _Search:
         """The totals and the generation at this moment."""
         return statements.held(self.connection.dialect).rows(self.connection, {})[0]
 
+    @cached_property
+    def sieve(self) -> Sieve | None:
+        """How rows of the collection that is searched are told from others; None without one."""
+        if self.query.scope is None:
+            return None
+        key = self.held.generation, self.query.scope
+        members = self.memory.get(key)
+        if members is None:
+            counted = statements.members(self.connection.dialect)
+            members = self.memory.put(key, counted.scalar(self.connection, {"scope": self.query.scope}))
+        # An index that leads to few rows goes before a list of members, and that before all that is held.
+        is_small = members * FEW_OF < self.held.instances and not self.asked.is_led
+        return Sieve.ALL if is_small else Sieve.EACH
+
     def total(self) -> int:
         """Count the results; without a condition that is a number we keep."""
-        if not self.asked.shape:
+        if not self.asked.shape and not self.sieve:
             counts = {Level.STUDY: self.held.studies, Level.SERIES: self.held.series}
             return int(counts.get(self.query.level, self.held.instances))
         key = self._key("total")
         known = self.memory.get(key)
         if known is None:
-            counted = statements.total(self.connection.dialect, self.query.level, self.asked.shape)
+            counted = statements.total(
+                self.connection.dialect, self.query.level, self.asked.shape, self.sieve
+            )
             known = self.memory.put(key, counted.scalar(self.connection, self.asked.values))
         return known
 
@@ -152,7 +174,9 @@ class _Search:
         key = self._key(self.query.offset)
         known = self.memory.get(key)
         if known is None:
-            skipped = statements.skipped(self.connection.dialect, self.query.level, self.asked.shape)
+            skipped = statements.skipped(
+                self.connection.dialect, self.query.level, self.asked.shape, self.sieve
+            )
             values = {**self.asked.values, "skip": self.query.offset - 1}
             known = skipped.scalar(self.connection, values)
             if known is not None:
@@ -166,7 +190,7 @@ class _Search:
     def ordered(self) -> list[int]:
         """Return the rows of the page in the order asked for, and one more if there is one."""
         statement = statements.matching_rows(
-            self.connection.dialect, self.query.level, self.asked.shape, self.asked.order
+            self.connection.dialect, self.query.level, self.asked.shape, self.asked.order, self.sieve
         )
         limit = 2**62 if self.query.limit is None else self.query.limit + 1
         values = {**self.asked.values, "limit": limit, "offset": self.query.offset}
@@ -174,7 +198,9 @@ class _Search:
 
     def listed(self, most: int = MOST_LISTED) -> "array[int]":
         """Return the rows that match, as far as they are few enough to keep."""
-        statement = statements.listed_rows(self.connection.dialect, self.query.level, self.asked.shape)
+        statement = statements.listed_rows(
+            self.connection.dialect, self.query.level, self.asked.shape, self.sieve
+        )
         rows = statement.rows(self.connection, {**self.asked.values, "limit": most})
         return array("q", sorted(row.id for row in rows))
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, FromClause, Select, bindparam, func, literal_column, select
 
+from app.catalog import scope
 from app.catalog.answering import Plan
 from app.catalog.attributes import BY_TAG, Attribute
 from app.catalog.conditions import TABLES, Comparison, Operator, compare, condition, moment
@@ -13,6 +14,7 @@ from app.catalog.corpus_models import fact
 from app.catalog.models import document, holding, instance, series, study
 from app.catalog.prepared import prepared
 from app.catalog.question import Shape
+from app.catalog.scope import NUMBERS, Sieve, counted, held_members, is_within, numbers
 from app.dicom.matching import Level, Order
 
 
@@ -23,37 +25,55 @@ def held() -> Select[Any]:
 
 
 @prepared
-def total(level: Level, shape: Shape) -> Select[Any]:
+def total(level: Level, shape: Shape, sieve: Sieve | None) -> Select[Any]:
     """Count what matches."""
-    return _narrow(level, shape, func.count().label("total"), counts=True)
+    if sieve and not shape:
+        return select(func.count().label("total")).select_from(numbers(level).subquery())
+    return _narrow(level, shape, func.count().label("total"), counts=True, sieve=sieve)
 
 
 @prepared
-def skipped(level: Level, shape: Shape) -> Select[Any]:
+def members() -> Select[Any]:
+    """Count the instances in the collection `scope`."""
+    return select(func.count().label("members")).where(*held_members())
+
+
+@prepared
+def skipped(level: Level, shape: Shape, sieve: Sieve | None) -> Select[Any]:
     """Return the number of the row after `skip` others that match."""
-    table = TABLES[level]
-    return _narrow(level, shape, table.c.id).order_by(table.c.id).limit(1).offset(bindparam("skip"))
+    rows, number = _narrow(level, shape, TABLES[level].c.id, sieve=sieve), TABLES[level].c.id
+    if sieve and not shape:
+        rows, number = numbers(level), NUMBERS[level]
+    return rows.order_by(number).limit(1).offset(bindparam("skip"))
 
 
 @prepared
-def matching_rows(level: Level, shape: Shape, order: tuple[Order, ...]) -> Select[Any]:
+def matching_rows(
+    level: Level, shape: Shape, order: tuple[Order, ...], sieve: Sieve | None = None
+) -> Select[Any]:
     """Return the numbers of at most `limit` rows that match, after `offset` others, in order."""
     table = TABLES[level]
     attributes = [BY_TAG[one.tag] for one in order]
-    columns = [TABLES[attribute.level].c[attribute.column] for attribute in attributes]
+    columns = [
+        counted(attribute.level, attribute.column)
+        if sieve and attribute.source == "count"
+        else TABLES[attribute.level].c[attribute.column]
+        for attribute in attributes
+    ]
     # Alike in both databases: rows without a value come first, or last where the order descends.
     sorting = [
         column.desc().nulls_last() if one.descends else column.asc().nulls_first()
         for column, one in zip(columns, order, strict=True)
     ]
-    statement = _narrow(level, shape, table.c.id, levels={attribute.level for attribute in attributes})
+    levels = {attribute.level for attribute in attributes}
+    statement = _narrow(level, shape, table.c.id, levels=levels, sieve=sieve)
     return statement.order_by(*sorting, table.c.id).limit(bindparam("limit")).offset(bindparam("offset"))
 
 
 @prepared
-def listed_rows(level: Level, shape: Shape) -> Select[Any]:
+def listed_rows(level: Level, shape: Shape, sieve: Sieve | None) -> Select[Any]:
     """Return the numbers of at most `limit` rows that match, in no order: the index alone may be read."""
-    return _narrow(level, shape, TABLES[level].c.id, counts=True).limit(bindparam("limit"))
+    return _narrow(level, shape, TABLES[level].c.id, counts=True, sieve=sieve).limit(bindparam("limit"))
 
 
 @prepared
@@ -64,13 +84,14 @@ def page(
     skips: bool,  # noqa: FBT001
     limited: bool,  # noqa: FBT001
     in_order: bool,  # noqa: FBT001
+    sieve: Sieve | None = None,
 ) -> Select[Any]:
     """Return what answers are made of: at most `limit` if it is limited, after row `after` if it skips.
 
     `in_order`: rows are read in their order until there are enough, whatever index there is for a key.
     """
-    columns, levels = wanted.columns(level), _levels(level, wanted)
-    statement = _narrow(level, shape, *columns, levels=levels, leads=not in_order)
+    columns, levels = _columns(level, wanted, is_scoped=sieve is not None), _levels(level, wanted)
+    statement = _narrow(level, shape, *columns, levels=levels, leads=not in_order, sieve=sieve, skips=skips)
     statement = _with_document(statement, wanted)
     table = TABLES[level]
     if skips:
@@ -81,9 +102,10 @@ def page(
 
 
 @prepared
-def chosen(level: Level, wanted: Plan) -> Select[Any]:
+def chosen(level: Level, wanted: Plan, is_scoped: bool) -> Select[Any]:  # noqa: FBT001
     """Return what the answers of the rows `ids` are made of, in no order."""
-    statement = _narrow(level, (), *wanted.columns(level), levels=_levels(level, wanted))
+    columns = _columns(level, wanted, is_scoped=is_scoped)
+    statement = _narrow(level, (), *columns, levels=_levels(level, wanted))
     return _with_document(statement, wanted).where(TABLES[level].c.id.in_(bindparam("ids", expanding=True)))
 
 
@@ -101,6 +123,10 @@ def documents(level: Level, wanted: frozenset[Level]) -> Select[Any]:
     if Level.INSTANCE in wanted:
         statement = statement.join(document, document.c.instance_id == instance.c.id)
     return statement.where(table.c.id.in_(bindparam("ids", expanding=True)))
+
+
+def _columns(level: Level, wanted: Plan, *, is_scoped: bool) -> list[ColumnElement[Any]]:
+    return [*wanted.columns(level), *(scope.columns(wanted) if is_scoped else ())]
 
 
 def _levels(level: Level, wanted: Plan) -> set[Level]:
@@ -121,6 +147,8 @@ def _narrow(
     levels: AbstractSet[Level] = frozenset(),
     counts: bool = False,
     leads: bool = True,
+    sieve: Sieve | None = None,
+    skips: bool = False,
 ) -> Select[Any]:
     """Return a selection of columns from the rows that match, joining no more tables than it needs."""
     attributes = [BY_TAG[tag.partition("+")[0]] for tag, _ in shape]
@@ -133,7 +161,7 @@ def _narrow(
         statement = statement.join(series, instance.c.series_id == series.c.id)
     if level > Level.STUDY and Level.STUDY in needed:
         statement = statement.join(study, series.c.study_id == study.c.id)
-    options = {"alone": counts and len(shape) == 1, "leads": leads}
+    options = {"alone": counts and len(shape) == 1, "leads": leads, "is_scoped": sieve is not None}
     for number, rows in facts.items():
         statement = statement.join(rows, rows.c.instance_id == instance.c.id).where(
             rows.c.attribute == literal_column(str(int(attributes[number].tag, 16))),
@@ -143,7 +171,7 @@ def _narrow(
         if number in facts:
             continue
         statement = statement.where(_condition(tag, attribute, level, comparison, f"p{number}", **options))
-    return statement
+    return statement if sieve is None else statement.where(is_within(level, sieve, skips=skips))
 
 
 def _joined_facts(shape: Shape, attributes: Sequence[Attribute]) -> dict[int, FromClause]:
@@ -167,10 +195,11 @@ def _condition(
     *,
     alone: bool,
     leads: bool,
+    is_scoped: bool,
 ) -> ColumnElement[bool]:
     if "+" in tag:
         assert isinstance(comparison, Operator)
         return compare(moment(attribute, BY_TAG[tag.partition("+")[2]]), comparison, name)
     if alone and comparison is Operator.LIKE_ANYWHERE and attribute.level == level:
         comparison = Operator.LIKE  # counted in the index that it is found in
-    return condition(attribute, level, comparison, name, leads=leads)
+    return condition(attribute, level, comparison, name, leads=leads, is_scoped=is_scoped)

@@ -138,7 +138,8 @@ class Query:
     same item of it (C.2.2.2.6). The number of a private attribute's block is that of the Private Creator
     key beside it. `study_instance_uid` and `series_instance_uid` are the parents named by the resource, not
     matching keys: what is above them is not returned (PS3.18 10.6.3.3). `include` is what was asked for
-    beyond the required return attributes. Without an `order` results come as they were registered.
+    beyond the required return attributes. Without an `order` results come as they were registered. `scope`
+    is the number of the collection that is searched; without it everything that is held is.
     """
 
     level: Level
@@ -149,6 +150,7 @@ class Query:
     limit: int | None = None
     offset: int = 0
     order: tuple[Order, ...] = ()
+    scope: int | None = None
 
 
 def parse_match(tag: str, text: str, semantics: Semantics = LITERAL) -> Match:

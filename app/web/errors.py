@@ -13,6 +13,7 @@ from app.errors import (
     ArchiveError,
     CagedFailure,
     CatalogUnavailable,
+    CollectionRefused,
     DuplicateInstance,
     DuplicateTransaction,
     Gone,
@@ -46,6 +47,7 @@ STATUS: dict[type[ArchiveError], HTTPStatus] = {
     UnsupportedSopClass: HTTPStatus.CONFLICT,
     DuplicateInstance: HTTPStatus.CONFLICT,
     DuplicateTransaction: HTTPStatus.CONFLICT,
+    CollectionRefused: HTTPStatus.CONFLICT,
     # What is held cannot be had in this form; another form is there to ask for.
     NotConvertible: HTTPStatus.NOT_ACCEPTABLE,
     CagedFailure: HTTPStatus.NOT_ACCEPTABLE,
