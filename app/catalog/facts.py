@@ -21,8 +21,8 @@ LICENCE_ID, ATTRIBUTION, ISIC_ID = (
 )
 
 
-def add_facts(connection: Connection, found: Sequence[tuple[int, Facts]]) -> None:
-    """Add the facts of instances, by the numbers of their rows."""
+def insert_facts(connection: Connection, found: Sequence[tuple[int, Facts]]) -> None:
+    """Add the facts of instances, by the numbers of their rows; their columns are from terms_of()."""
     rows = [
         {"attribute": attribute, "value": value, "instance_id": instance_id}
         for instance_id, facts in found
@@ -30,6 +30,14 @@ def add_facts(connection: Connection, found: Sequence[tuple[int, Facts]]) -> Non
     ]
     # In the order of the table itself: four times as fast as in the order they come.
     insert_rows(connection, fact, sorted(rows, key=lambda row: (row["attribute"], row["value"])))
+
+
+def add_facts(connection: Connection, found: Sequence[tuple[int, Facts]]) -> None:
+    """Add the facts of instances, by the numbers of their rows, and the terms that follow from them."""
+    insert_facts(connection, found)
+    published = terms_of(connection, [facts for _, facts in found])
+    rows = [each | {"row_id": number} for each, (number, _) in zip(published, found, strict=True)]
+    update_rows(connection, instance, rows)
 
 
 def terms_of(connection: Connection, found: Sequence[Facts]) -> list[Values]:
@@ -48,9 +56,6 @@ def replace_facts(connection: Connection, found: Sequence[tuple[int, Facts]]) ->
     for ids in chunks(numbers):
         connection.execute(delete(fact).where(fact.c.instance_id.in_(ids)))
     add_facts(connection, found)
-    published = terms_of(connection, [facts for _, facts in found])
-    rows = [each | {"row_id": number} for each, number in zip(published, numbers, strict=True)]
-    update_rows(connection, instance, rows)
     bind(connection, numbers)
 
 

@@ -10,7 +10,7 @@ from app.catalog.arrivals import Numbers, known_of, last_numbers
 from app.catalog.changes import Action, Subject, record
 from app.catalog.counts import chunks, count_held, drop_empty, refresh
 from app.catalog.entry import Entry
-from app.catalog.facts import add_facts, terms_of
+from app.catalog.facts import insert_facts, terms_of
 from app.catalog.models import document, file, instance, series, study
 from app.catalog.parents import parents_of
 from app.catalog.prepared import insert_rows
@@ -140,6 +140,6 @@ def _insert(connection: Connection, fresh: Sequence[tuple[Entry, Location]], num
     insert_rows(connection, file, files)
     insert_rows(connection, instance, instances)
     insert_rows(connection, document, documents)
-    add_facts(connection, [(instance_id + number, entry.facts) for number, (entry, _) in enumerate(fresh)])
+    insert_facts(connection, [(instance_id + number, entry.facts) for number, (entry, _) in enumerate(fresh)])
     size = sum(entry.size for entry, _ in fresh)
     count_held(connection, parents.new_studies, parents.new_series, len(fresh), size)
