@@ -17,6 +17,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, JPEGBaseline8Bit
 from requests import HTTPError
 
+from tests.conformance.conftest import OF_ORTHANC, Proxied
 from tests.factories import make_instance, uid
 from tests.servers import Server
 
@@ -136,6 +137,7 @@ READS: dict[str, list[tuple[Call, Callable[[Any], bool]]]] = {
     "lookup_keyword": [(lambda c, u: c.lookup_keyword("00100020"), lambda r: r == "PatientID")],
     "lookup_tag": [(lambda c, u: c.lookup_tag("PatientID"), lambda r: r == "00100020")],
 }
+NOT_KEPT = {"retrieve_study", "retrieve_series", "iter_study", "iter_series"}  # they pass through
 WRITES = {"store_instances", "delete_study", "delete_series", "delete_instance"}
 OF_THE_CLIENT = {"set_chunk_size", "set_http_retry_params"}
 
@@ -161,6 +163,25 @@ def test_reading(sample_server: Server, uids: UIDS, name: str) -> None:
     client.set_http_retry_params(retry=False)
     for number, (call, is_right) in enumerate(READS[name]):
         assert is_right(call(client, uids)), (name, number)
+
+
+@pytest.mark.parametrize("name", READS)
+def test_reading_from_orthanc_cold_and_warm(proxied: Proxied, uids: UIDS, name: str) -> None:
+    """PS3.18 10.4, 10.6 (checklist 1, 8, 35): as from our archive; what is warm costs Orthanc nothing."""
+    client, itself = DICOMwebClient(proxied.url), proxied.directly()
+    for one in (client, itself):
+        one.set_http_retry_params(retry=False)
+    proxied.forget()
+    for is_warm in (False, True):
+        for number, (call, is_right) in enumerate(READS[name]):
+            if (name, number) in OF_ORTHANC:
+                for one in () if is_warm else (itself, client):
+                    with pytest.raises((HTTPError, KeyError)):
+                        call(one, uids)
+                continue
+            proxied.recording.taken()
+            assert is_right(call(client, uids)), (name, number)
+            assert not is_warm or name in NOT_KEPT or proxied.recording.taken() == []
 
 
 def test_reading_in_chunks(sample_server: Server, uids: UIDS) -> None:

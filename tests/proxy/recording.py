@@ -28,6 +28,13 @@ class Recording:
         return found
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing: the proxy may hang up."""
+
+
 @contextmanager
 def recorded(upstream: str) -> Iterator[Recording]:
     """Yield a recording of an upstream's root."""
@@ -74,8 +81,7 @@ def recorded(upstream: str) -> Iterator[Recording]:
         def log_message(self, *arguments: object) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.daemon_threads = True
+    with _Server(("127.0.0.1", 0), Handler) as server:
         recording = Recording(f"http://127.0.0.1:{server.server_port}{target.path}")
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
