@@ -16,6 +16,7 @@ from app.dicom.matching import (
     moment_bounds,
     moment_pairs,
 )
+from app.dicom.private_block import CREATOR, CREATOR_TAG, ELEMENT_BY_TAG, GROUP
 from app.dicom.tags import keyword
 from app.errors import InvalidQuery
 
@@ -96,10 +97,10 @@ def question(query: Query, *, is_sqlite: bool) -> Question:
             asked.append((tag, (Operator.EQUAL, uid)))
     unmatched: list[str] = []
     tested: list[Key] = []
-    matches = dict(query.matches)
+    matches, others = _without_creators(dict(query.matches))
     asked += _moments(matches, query.level)
     for tag, match in matches.items():
-        attribute = BY_TAG.get(tag)
+        attribute = BY_TAG.get(tag) if tag not in others else None
         if level_of(tag) > query.level:
             if not isinstance(match, Universal):
                 unmatched.append(tag)
@@ -108,6 +109,8 @@ def question(query: Query, *, is_sqlite: bool) -> Question:
             asked += ((tag, one) for one in comparisons(attribute, match, is_sqlite=is_sqlite))
         if (attribute is None or attribute.is_in_sequence) and not isinstance(match, Universal):
             tested.append((tag, match))
+            if tag in ELEMENT_BY_TAG and tag not in others:
+                tested.append((CREATOR_TAG, SingleValue(CREATOR)))
     if query.order:
         _require_sortable(query)
     values = _parameters(asked)
@@ -121,6 +124,26 @@ def question(query: Query, *, is_sqlite: bool) -> Question:
         tuple(unmatched),
         query.order,
     )
+
+
+def _without_creators(matches: dict[str, Match]) -> tuple[dict[str, Match], set[str]]:
+    """Name the elements of our private block as the index does, without the key of their creator.
+
+    Returns also the keys that have the numbers of ours, but are elements of another creator (PS3.5 7.8.1).
+    """
+    others: set[str] = set()
+    creators = {tag: match for tag, match in matches.items() if tag[:6] == f"{GROUP:04X}00"}
+    for creator_tag, match in creators.items():
+        block = f"{GROUP:04X}{creator_tag[6:]}"
+        elements = {tag: one for tag, one in matches.items() if tag[:6] == block}
+        if not isinstance(match, SingleValue) or not elements:
+            continue
+        if match.value != CREATOR:
+            others.update(elements)
+            continue
+        matches = {tag: one for tag, one in matches.items() if tag not in elements and tag != creator_tag}
+        matches |= {f"{GROUP:04X}10{tag[6:]}": one for tag, one in elements.items()}
+    return matches, others
 
 
 def _moments(matches: dict[str, Match], level: Level) -> list[tuple[str, Asked]]:
