@@ -8,6 +8,7 @@ from bench.dimse import measure_dimse
 from bench.indexing import measure_indexing
 from bench.limiting import measure_limiting
 from bench.memory import measure_large, measure_memory
+from bench.mosaics import measure_mosaics
 from bench.profile import measure_profile
 from bench.reading import measure_deep_pages, measure_objects, measure_pictures, measure_searches
 from bench.report import Report, conditions
@@ -98,6 +99,7 @@ PARTS = {
     "dimse": measure_dimse,
     "memory": memory,
     "profile": measure_profile,
+    "mosaics": measure_mosaics,
 }
 
 if __name__ == "__main__":

@@ -1,10 +1,17 @@
 """What is fuzzed: a function of bytes, what it may raise, and a corpus to begin with."""
 
+import io
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qsl
 
+import imagecodecs
+import numpy as np
+import tifffile
+
+from app.corpus.isic.raster import describe, unpack
 from app.dicom.codestream import read_jpeg_2000_claims, read_jpeg_claims, read_jpeg_xl_claims
 from app.dicom.decoding import decode_frame
 from app.dicom.image_pixel import ImagePixel
@@ -28,6 +35,7 @@ from app.web.uri_parameters import read_uri_request
 
 SPECIMENS = Path(__file__).parents[1] / "tests" / "data" / "dicom"
 LARGEST_SEED = 8 * 1024
+LARGEST_RASTER = 2**20
 RLE_LOSSLESS = "1.2.840.10008.1.2.5"
 
 
@@ -125,6 +133,28 @@ def _rle(data: bytes) -> None:
         **shape,
     )
     assert decode_frame(data, image).shape[:2] == (8, 8)
+
+
+def _raster(data: bytes) -> None:
+    """Read a PNG or TIFF file, and unpack it where it does not claim to be large."""
+    with tempfile.TemporaryDirectory() as folder:
+        path, target = Path(folder, "image"), Path(folder, "samples")
+        path.write_bytes(data)
+        raster = describe(str(path))
+        size = raster.rows * raster.row_bytes
+        if size <= LARGEST_RASTER:
+            unpack(str(path), raster, 0, raster.bands, str(target))
+            assert target.stat().st_size == size
+
+
+def _rasters() -> list[bytes]:
+    samples = np.arange(24 * 20, dtype=np.uint8).reshape(24, 20)
+    files = [bytes(imagecodecs.png_encode(samples)), bytes(imagecodecs.png_encode(samples.astype(np.uint16)))]
+    for options in ({}, {"tile": (16, 16), "compression": "deflate"}, {"compression": "lzw", "predictor": 2}):
+        file = io.BytesIO()
+        tifffile.imwrite(file, samples, **options)
+        files.append(file.getvalue())
+    return files
 
 
 def _pdus(data: bytes) -> None:
@@ -225,6 +255,7 @@ TARGETS: dict[str, Target] = {
         lambda: [b"\x02" + b"\0" * 3 + b"\x40\0\0\0\x44\0\0\0" + b"\0" * 52 + b"\x81\x01" * 4],
         (ArchiveError, RuntimeError),
     ),
+    "raster": Target(_raster, _rasters),
     "pdus": Target(_pdus, _commands, (ProtocolError,)),
     "commands": Target(decode_command, _commands, (ProtocolError,)),
     "proxy-header": Target(

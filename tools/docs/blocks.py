@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from tools.docs import checklist, commands, conformance, dimse, isic, limits, resources, settings
+from tools.docs import checklist, commands, conformance, dimse, isic, isic_kinds, limits, resources, settings
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -47,6 +47,8 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "isic-example": isic.example_table,
     "isic-dermoscopic": isic.dermoscopic_table,
     "isic-rights": isic.licences_table,
+    "isic-kinds": isic_kinds.kinds_table,
+    "isic-confocal": isic_kinds.confocal_table,
 }
 
 _BLOCK = re.compile(

@@ -181,7 +181,7 @@ def example_table() -> str:
     return table(
         ("tag", "attribute", "VR", "value"),
         (
-            (str(element.tag), element.keyword or "private", element.VR, _value(element))
+            (str(element.tag), element.keyword or "private", element.VR, element_value(element))
             for element in mapped(FULL)
         ),
     )
@@ -196,8 +196,8 @@ def dermoscopic_table() -> str:
             (
                 str(tag),
                 code(dermoscopic[tag].keyword),
-                _value(plain[tag]) if tag in plain else "absent",
-                _value(dermoscopic[tag]),
+                element_value(plain[tag]) if tag in plain else "absent",
+                element_value(dermoscopic[tag]),
             )
             for tag in sorted(plain.keys() | dermoscopic.keys())
             if plain.get(tag) != dermoscopic.get(tag)
@@ -221,14 +221,15 @@ def licences_table() -> str:
     )
 
 
-def _value(element: DataElement) -> str:
+def element_value(element: DataElement) -> str:
+    """Return the value of an element for a table."""
     if element.VR == "SQ":
         return "; ".join(_item(item) for item in element.value) or "empty"
     if isinstance(element.value, bytes):
         return f"{len(element.value)} bytes"
-    text = str(element.value) if element.VM < 2 else "\\".join(map(str, element.value))
-    if not text:
+    if element.is_empty:
         return "empty"
+    text = str(element.value) if element.VM < 2 else "\\".join(map(str, element.value))
     return code(text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…")
 
 
@@ -237,4 +238,4 @@ def _item(item: Dataset) -> str:
         return code(f'({item.CodeValue}, {item.CodingSchemeDesignator}, "{item.CodeMeaning}")')
     if "ConceptNameCodeSequence" in item:
         return f"{_item(item.ConceptNameCodeSequence[0])} = {_item(item.ConceptCodeSequence[0])}"
-    return ", ".join(f"{element.keyword} {_value(element)}" for element in item)
+    return ", ".join(f"{element.keyword} {element_value(element)}" for element in item)

@@ -40,7 +40,8 @@ def add_confocal(
     dataset.FrameOfReferenceUID = uids.frame_of_reference_uid(dataset.SeriesInstanceUID)
     dataset.PositionReferenceIndicator = ""
     dataset.ContentDate, dataset.ContentTime = _DUMMY_DATE, _DUMMY_TIME
-    dataset.InstanceNumber = dataset.InstanceNumber or "1"
+    if dataset["InstanceNumber"].is_empty:  # here it is of Type 1
+        dataset.InstanceNumber = "1"
     dataset.NumberOfFrames = len(picture.levels[number].frames)
     add_lesion(dataset, values)
     _add_acquisition_parameters(dataset)
