@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from app.dicom.matching import INTEGER_VRS, Level
-from app.dicom.private_block import PRIVATE_ELEMENTS
+from app.dicom.private_block import COMMERCIAL_USE, LICENCE_ID, PRIVATE_ELEMENTS, tag_of_element
 from app.dicom.tags import parse_attribute, value_representation
 
 
@@ -151,6 +151,15 @@ _LEVELS: dict[str, Level] = {
 
 # What is kept of a study and of a series beside their columns.
 TAGS = {level: frozenset(tag for tag, own in _LEVELS.items() if own == level) for level in Level}
+
+
+# What is below is asked for too at the levels above, of any instance: on which terms it is published.
+_OF_ANY_BELOW = frozenset(map(tag_of_element, (LICENCE_ID, COMMERCIAL_USE)))
+
+
+def matched_from(tag: str) -> Level:
+    """Return the highest level at which a key with this attribute is matched."""
+    return STUDY if tag in _OF_ANY_BELOW else level_of(tag)
 
 
 def level_of(tag: str) -> Level:

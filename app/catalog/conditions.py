@@ -208,7 +208,8 @@ def condition(
     if attribute.source == "modalities":
         return _modalities_condition(level, comparison, name, leads=leads, is_scoped=is_scoped)
     if attribute.source == "fact":
-        return _fact_condition(attribute, comparison, name)
+        own = _fact_condition(attribute, comparison, name)
+        return own if level == Level.INSTANCE else _below(level, own, leads=leads)
     table = TABLES[attribute.level]
     column = table.c[attribute.column]
     if is_scoped and attribute.source == "count":
@@ -220,6 +221,19 @@ def condition(
         # The index alone is read, which is a fraction of the rows.
         return table.c.id.in_(select(table.c.id).where(compare(column, comparison, name)))
     return compare(column if leads else unindexed(column), comparison, name)
+def _below(level: Level, own: ColumnElement[bool], *, leads: bool) -> ColumnElement[bool]:
+    """Return the condition on a study or series that any of its instances meets one."""
+    if level == Level.SERIES:
+        number, found = series.c.id, select(instance.c.series_id)
+        linked = instance.c.series_id == series.c.id
+    else:
+        other = series.alias("other_series")
+        number = study.c.id
+        found = select(other.c.study_id).join(instance, instance.c.series_id == other.c.id)
+        linked = other.c.study_id == study.c.id
+    return number.in_(found.where(own)) if leads else found.where(own, linked).exists()
+
+
 
 
 def _modalities_condition(

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from app.catalog.attributes import ATTRIBUTES, BY_TAG, Attribute, level_of
+from app.catalog.attributes import ATTRIBUTES, BY_TAG, Attribute, level_of, matched_from
 from app.catalog.conditions import Asked, Comparison, NameTerms, Operator, comparisons
 from app.dicom.matching import (
     Level,
@@ -79,7 +79,8 @@ def is_answered_at_once(query: Query) -> bool:
         return True
     leads = False
     for tag, match in query.matches:
-        leads = leads or (tag in _AT_ONCE and isinstance(match, SingleValue | UIDList))
+        is_own = level_of(tag) <= query.level
+        leads = leads or (is_own and tag in _AT_ONCE and isinstance(match, SingleValue | UIDList))
     return leads or not query.matches
 
 
@@ -101,7 +102,7 @@ def question(query: Query, *, is_sqlite: bool) -> Question:
     asked += _moments(matches, query.level)
     for tag, match in matches.items():
         attribute = BY_TAG.get(tag) if tag not in others else None
-        if level_of(tag) > query.level:
+        if matched_from(tag) > query.level:
             if not isinstance(match, Universal):
                 unmatched.append(tag)
             continue

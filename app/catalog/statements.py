@@ -156,7 +156,7 @@ def _narrow(
     if any(a.source == "modalities" for a in attributes) and level == Level.INSTANCE:
         needed.add(Level.SERIES)
     statement = select(*columns).select_from(TABLES[level])
-    facts = _joined_facts(shape, attributes)
+    facts = _joined_facts(level, shape, attributes)
     if level == Level.INSTANCE and needed & {Level.SERIES, Level.STUDY}:
         statement = statement.join(series, instance.c.series_id == series.c.id)
     if level > Level.STUDY and Level.STUDY in needed:
@@ -174,7 +174,7 @@ def _narrow(
     return statement if sieve is None else statement.where(is_within(level, sieve, skips=skips))
 
 
-def _joined_facts(shape: Shape, attributes: Sequence[Attribute]) -> dict[int, FromClause]:
+def _joined_facts(level: Level, shape: Shape, attributes: Sequence[Attribute]) -> dict[int, FromClause]:
     """Return the rows of facts that are compared with one value, of which an instance has at most one.
 
     They lead to the instances in their order, so that a page is read without the rest.
@@ -182,7 +182,7 @@ def _joined_facts(shape: Shape, attributes: Sequence[Attribute]) -> dict[int, Fr
     return {
         number: fact.alias(f"fact_{number}")
         for number, ((_, comparison), attribute) in enumerate(zip(shape, attributes, strict=True))
-        if attribute.source == "fact" and comparison is Operator.EQUAL
+        if level == Level.INSTANCE and attribute.source == "fact" and comparison is Operator.EQUAL
     }
 
 

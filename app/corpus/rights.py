@@ -4,8 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from app.catalog.documents import Attributes, parse
-from app.corpus.licences import LICENCES
+from app.corpus.licences import LICENCES, Licence
 from app.dicom.private_block import ATTRIBUTION, CREATOR, GROUP, LICENCE_ID, LICENCE_URL
+
+ANONYMOUS = "Anonymous"
 
 _TITLES = {licence.id: f"{licence.id}: Creative Commons {licence.title}" for licence in LICENCES}
 
@@ -32,6 +34,39 @@ def rights_of(document: bytes) -> Rights:
 def _text(attributes: Attributes, element: int) -> str | None:
     values = attributes.get(f"{GROUP:04X}{element:04X}", {}).get("Value", [])
     return str(values[0]) if values and values[0] else None
+
+
+def rights_files(files: Mapping[Rights, Sequence[str]]) -> dict[str, str]:
+    """Return the texts that go with copies of files, by name: ISIC's, and one that tells which is whose."""
+    texts = {"LICENSE.txt": licence_text(files)}
+    if named := attribution_text({rights: len(names) for rights, names in files.items()}):
+        texts["attribution.txt"] = named
+    stated = {rights.licence_id for rights in files}
+    return texts | {f"licenses/{one.id}.txt": _terms_of(one) for one in LICENCES if one.id in stated}
+
+
+def attribution_text(counts: Mapping[Rights, int]) -> str:
+    """Return whom to name: who made most comes first, and last who is not to be named."""
+    images: dict[str, int] = {}
+    for rights, count in counts.items():
+        if rights.attribution:
+            images[rights.attribution] = images.get(rights.attribution, 0) + count
+    ordered = sorted(images, key=lambda name: (name == ANONYMOUS, -images[name], name))
+    return "".join(f"{name}\n\n" for name in ordered)
+
+
+def _terms_of(licence: Licence) -> str:
+    asks = [
+        "Who made the images must be named with every copy, with this licence and its URL, a link to where "
+        "they come from, and a note of what was changed: attribution.txt names them."
+        if licence.needs_attribution
+        else "Nobody has to be named; good practice is to keep the identifiers of the images.",
+        "Commercial use is allowed."
+        if licence.allows_commercial_use
+        else "The images may not be used for commercial purposes.",
+    ]
+    head = f"Creative Commons {licence.title} ({licence.spdx_id})\n{licence.url}"
+    return "\n\n".join([head, *asks, f"The legal code is at {licence.url}legalcode"]) + "\n"
 
 
 def licence_text(files: Mapping[Rights, Sequence[str]]) -> str:

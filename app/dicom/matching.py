@@ -7,6 +7,7 @@ from enum import IntEnum
 from math import isfinite
 from typing import Literal
 
+from app.dicom.private_block import LICENCE_ID, tag_of_element
 from app.dicom.person_names import words
 from app.dicom.tags import keyword, time_of, value_multiplicity, value_representation
 from app.errors import InvalidQuery
@@ -24,6 +25,7 @@ MOST_WORDS = 8  # of a name, that fuzzy matching heeds
 EMPTY = '""'  # C.2.2.2.7
 MODALITIES_IN_STUDY = "00080061"
 
+_LISTED = {MODALITIES_IN_STUDY, tag_of_element(LICENCE_ID)}
 _WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,40}")
 _LIST = re.compile(r"[\\,]")
 
@@ -176,8 +178,9 @@ def parse_match(tag: str, text: str, semantics: Semantics = LITERAL) -> Match:
         several = tuple(value.strip(" ") for value in _LIST.split(text) if value.strip(" "))
         if len(several) > 1:
             return _every(tag, several)
-    # A CS holds neither separator (PS3.5 6.2): as one value the list that OHIF sends would match nothing.
-    if tag == MODALITIES_IN_STUDY and _LIST.search(text) and not ("*" in text or "?" in text):
+    # A CS holds neither separator (PS3.5 6.2): as one value the list that OHIF sends would match nothing. Nor
+    # has a licence one.
+    if tag in _LISTED and _LIST.search(text) and not ("*" in text or "?" in text):
         return UIDList(tuple(value.strip(" ") for value in _LIST.split(text) if value.strip(" ")))
     return _parse_text(tag, vr, text, semantics)
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 
 from app.archive.query import search_patients
-from app.catalog.attributes import level_of
+from app.catalog.attributes import matched_from
 from app.dicom.json_model import Attribute
 from app.dicom.matching import Level, Match, Query, Semantics, UIDList, parse_match
 from app.dicom.tags import value_representation
@@ -95,7 +95,7 @@ def _results(
 def _has_unsupported_keys(identifier: Identifier) -> bool:
     """Whether a key is of a level below: it is returned empty, and nothing is matched with it (C.4.1.1.4)."""
     level = LEVELS.get(identifier.level, Level.STUDY)
-    return any(text and level_of(path[:8]) > level for path, text in identifier.matching_keys())
+    return any(text and matched_from(path[:8]) > level for path, text in identifier.matching_keys())
 
 
 def _matched_tags(identifier: Identifier) -> set[str]:

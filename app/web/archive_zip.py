@@ -15,13 +15,12 @@ from starlette.requests import Request
 
 from app.archive.retrieve import retrieve_metadata
 from app.catalog.holdings import Held, Reference
-from app.corpus.rights import Rights, licence_text, rights_of
+from app.corpus.rights import Rights, rights_files, rights_of
 from app.web.body import Source, Stream, chunks
 from app.web.conditional import Selected
 from app.web.dependencies import archive_of, run_read
 
 ZIP = "application/zip"
-LICENCES_NAME = "LICENSE.txt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +73,8 @@ async def _zipped(request: Request, files: Sequence[ZippedFile]) -> AsyncGenerat
                         entry.write(data)
                         yield sink.take()
             rights.setdefault(await _rights(request, file.held), []).append(file.name)
-        zipped.writestr(_entry(LICENCES_NAME), licence_text(rights))
+        for name, text in rights_files(rights).items():
+            zipped.writestr(_entry(name), text)
     yield sink.take()
 
 

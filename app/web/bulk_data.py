@@ -169,7 +169,7 @@ async def _all_values(request: Request, is_wanted: Callable[[str], bool], name: 
     if not values:
         raise NotFound(f"There is no {name} in {reference}.")
     addressed, values = len(values), _licensed(archive, values)
-    if len(values) == 1 and reference.sop_instance_uid is not None:
+    if addressed == 1 and reference.sop_instance_uid is not None:
         return await _one_value(request, values[0])
     ranges = [r for r in accepted(request) if r.is_multipart or r.content_type == "*/*"]
     formed = [(value, form) for value in values if (form := _best(archive, value, ranges))]

@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC
 from email.utils import formatdate, parsedate_to_datetime
 from functools import cache, lru_cache
@@ -15,6 +15,7 @@ from starlette.responses import Response
 
 from app.catalog.holdings import Held
 from app.web.errors import problem
+from app.web.terms import terms_headers
 
 # A SOP Instance UID keeps its bytes, but what is withdrawn must leave the caches of others too: an hour is
 # how long a copy may outlive it. A 304 is cheap then.
@@ -34,6 +35,7 @@ class Selected:
     cache_control: str
     location: str | None = None
     modified_s: int | None = None
+    terms: dict[str, str] = field(default_factory=dict)  # the header fields that say them
 
     @property
     def boundary(self) -> str:
@@ -51,7 +53,7 @@ class Selected:
             headers["Last-Modified"] = http_date(self.modified_s)
         if self.location is not None:
             headers["Content-Location"] = self.location
-        return headers
+        return headers | self.terms
 
 
 def entity_tag(*parts: object) -> str:
@@ -71,9 +73,10 @@ def select_held(held: Sequence[Held], *form: object, location: str, is_instance:
     an instance is taken away or an old file is indexed: it has an entity tag alone.
     """
     tag = entity_tag(hashlib.sha256(b"".join(one.sha256 for one in held)).hexdigest(), location, *form)
+    terms = terms_headers(held, location)
     if is_instance:
-        return Selected(tag, FIXED, location, held[0].mtime_ns // _NS)
-    return Selected(tag, CHANGING, location)
+        return Selected(tag, FIXED, location, held[0].mtime_ns // _NS, terms)
+    return Selected(tag, CHANGING, location, terms=terms)
 
 
 @cache

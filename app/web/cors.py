@@ -12,8 +12,8 @@ ALLOWED_HEADERS = (
     "if-unmodified-since, if-range"
 )
 EXPOSED_HEADERS = (
-    "Content-Disposition, Content-Location, Content-Range, Accept-Ranges, ETag, Last-Modified, Link, "
-    "Location, RateLimit, RateLimit-Policy, Retry-After, Warning"
+    "Attribution, Content-Disposition, Content-Location, Content-Range, Accept-Ranges, ETag, Last-Modified, "
+    "Link, Location, RateLimit, RateLimit-Policy, Retry-After, Warning"
 )
 PREFLIGHT = {
     "Access-Control-Allow-Methods": ALLOWED_METHODS,

@@ -1,18 +1,22 @@
-"""The query parameters of a search (PS3.18 8.3.4), and our own `orderby`."""
+"""The query parameters of a search (PS3.18 8.3.4), and our own: `orderby`, and those of terms."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import unquote_to_bytes
 
-from app.dicom.matching import LITERAL, UNMATCHED_VRS, Match, Order, Semantics, parse_match
+from app.dicom.matching import LITERAL, UNMATCHED_VRS, Match, Order, Semantics, UIDList, parse_match
+from app.dicom.private_block import LICENCE_ID, tag_of_element
 from app.dicom.tags import keyword, parse_attribute, value_representation
 from app.errors import InvalidQuery
+from app.web.terms import PARAMETERS, wanted_licences
 
 NEGOTIATED = frozenset({"accept", "charset"})
 FLAGS = ("fuzzymatching", "emptyvaluematching", "multiplevaluematching")
 # Each at most once; whatever else is named is an attribute.
 SINGLE = frozenset({"limit", "offset", "orderby", *FLAGS})
+
+_LICENCE_ID = tag_of_element(LICENCE_ID)
 
 DEEPEST_PATH = 16  # sequences within sequences, which no real object has
 
@@ -43,11 +47,14 @@ def parse_search(parameters: Iterable[tuple[str, str]]) -> Search:
     keys: dict[str, str] = {}
     include: set[str] = set()
     single: dict[str, str] = {}
+    terms: list[tuple[str, str]] = []
     for name, value in parameters:
         if name == "includefield":
             include.update(part.strip() for part in value.split(",") if part.strip())
         elif name in NEGOTIATED:
             continue
+        elif name in PARAMETERS:
+            terms.append((name, value))
         elif name in SINGLE:
             if name in single:
                 raise InvalidQuery(f"The parameter {name} is given more than once")
@@ -58,14 +65,25 @@ def parse_search(parameters: Iterable[tuple[str, str]]) -> Search:
                 raise InvalidQuery(f"The attribute {keyword(tag)} is given more than once")
             keys[tag] = value
     semantics = Semantics(*(_flag(name, single.get(name)) for name in FLAGS)) if single else LITERAL
+    of_terms = _of_terms(terms) if terms else ()
+    if of_terms and _LICENCE_ID in keys:
+        raise InvalidQuery(
+            f"LicenseID and {' or '.join(PARAMETERS)} are the same attribute: give one of them"
+        )
     return Search(
-        matches=tuple((tag, parse_match(tag, value, semantics)) for tag, value in keys.items()),
+        matches=(*((tag, parse_match(tag, value, semantics)) for tag, value in keys.items()), *of_terms),
         include=_included(include),
         limit=_whole_number("limit", single.get("limit")),
         offset=_whole_number("offset", single.get("offset")) or 0,
         order=_order(single["orderby"]) if "orderby" in single else (),
         warnings=tuple(_unmatched(keys)) if keys else (),
     )
+
+
+def _of_terms(given: list[tuple[str, str]]) -> tuple[tuple[str, Match], ...]:
+    """Return the key that the parameters of terms are: no instance is under no licence."""
+    wanted = wanted_licences(given)
+    return () if wanted is None else ((_LICENCE_ID, UIDList(tuple(sorted(wanted)))),)
 
 
 def _attribute(name: str) -> str:

@@ -33,6 +33,7 @@ from app.web.media_ranges import DICOM, DICOM_JSON, DICOM_XML
 from app.web.rendered_parameters import NAMES as RENDERED_PARAMETERS
 from app.web.search_parameters import SINGLE
 from app.web.store_body import STORED_TYPES
+from app.web.terms import PARAMETERS as TERMS
 from app.web.uri_parameters import OPTIONAL, REQUIRED
 
 
@@ -63,7 +64,7 @@ _SMALL = (*THUMBNAIL_TYPES, *(multipart(one) for one in THUMBNAIL_TYPES))
 
 def _search(name: str, level: Level) -> Transaction:
     keys = tuple(one.name for one in ATTRIBUTES if one.level <= level)
-    return Transaction(name, (*_NEGOTIATED, "includefield", *sorted(SINGLE), *keys), gives=_MODEL)
+    return Transaction(name, (*_NEGOTIATED, "includefield", *sorted(SINGLE), *TERMS, *keys), gives=_MODEL)
 
 
 TRANSACTIONS: dict[Callable[[Request], Awaitable[Response]], Transaction] = {
@@ -71,7 +72,7 @@ TRANSACTIONS: dict[Callable[[Request], Awaitable[Response]], Transaction] = {
     qido.search_for_series: _search("Search for Series", Level.SERIES),
     qido.search_for_instances: _search("Search for Instances", Level.INSTANCE),
     wado.retrieve_dicom: Transaction(
-        "Retrieve DICOM instances", _NEGOTIATED, gives=(multipart(DICOM), DICOM, ZIP)
+        "Retrieve DICOM instances", (*_NEGOTIATED, *TERMS), gives=(multipart(DICOM), DICOM, ZIP)
     ),
     metadata.retrieve_metadata: Transaction("Retrieve metadata", _NEGOTIATED, gives=_MODEL),
     frames.retrieve_frames: Transaction("Retrieve frames", _NEGOTIATED, gives=_BULK),

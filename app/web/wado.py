@@ -17,7 +17,7 @@ from app.web.archive_zip import ZIP, ZippedFile, zip_response
 from app.web.body import FileRange, Source, each
 from app.web.conditional import edition, precondition_answer, select_held
 from app.web.dependencies import archive_of, count_conversion, required_reference, run_read, service_root
-from app.web.locations import location_of
+from app.web.locations import asked_location, location_of
 from app.web.multipart import Part, multipart_response
 from app.web.negotiation import MediaRange, accepted, not_acceptable
 from app.web.partial import LeftOut, mark_partial, refuse_nothing
@@ -31,6 +31,7 @@ from app.web.representations import (
     converted_syntax,
     instance_form,
 )
+from app.web.terms import on_terms, wanted_licences
 
 Shape = Literal["multipart", "single", "zip"]
 
@@ -47,14 +48,17 @@ async def retrieve_dicom(request: Request) -> Response:
     """Retrieve a study, series or instance as Part 10 files, also in a ZIP file (10.4.1.1.1)."""
     reference = required_reference(request)
     archive = archive_of(request)
-    instances, unlicensed = await run_read(request, retrieve_licensed, archive, reference)
+    wanted = wanted_licences(request.query_params.multi_items())
+    held, unlicensed = await run_read(request, retrieve_licensed, archive, reference)
+    instances = on_terms(held, wanted)
+    unlicensed = unlicensed if wanted is None else 0  # then they are not asked for
     is_one = reference.sop_instance_uid is not None
     shape, formed = _negotiated(archive, accepted(request), instances, is_one=is_one)
     addressed = len(instances) + unlicensed
     left_out = LeftOut("instances", addressed, len(instances) - len(formed), 0, unlicensed)
     if not is_one:
         formed, left_out = await asyncio.to_thread(_readable, archive, formed, left_out)
-    location = location_of(service_root(request), reference)
+    location = asked_location(request) if wanted else location_of(service_root(request), reference)
     forms = [one.form if one.form == STORED else f"{one.form} {edition()}" for one in formed]
     selected = select_held([one.held for one in formed], shape, *forms, location=location, is_instance=is_one)
     known = precondition_answer(request, selected)
