@@ -296,7 +296,9 @@ def test_other_photographs_stay_vl_photographic(tmp_path):
 def test_slice_3d_tiles_have_a_nominal_scale(tmp_path):
     cells = {"image_type": "TBP tile: close-up", "tbp_lv_areaMM2": "3.1"}
     dataset = mapped(tmp_path, **cells)
-    assert [float(value) for value in dataset.PixelSpacing] == [15 / 24, 15 / 32]
+    assert [float(value) for value in dataset.PixelSpacing] == [15 / 32, 15 / 32]
+    assert dataset.PixelSpacingCalibrationType == "GEOMETRY"
+    assert dataset.PixelSpacingCalibrationDescription.startswith("Nominal")
     assert "nominal" in dataset.DerivationDescription
     assert "PixelSpacing" not in mapped(tmp_path, image_type="TBP tile: close-up")
 

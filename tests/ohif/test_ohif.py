@@ -55,14 +55,17 @@ def fitted(canvas: Image.Image, picture: Image.Image) -> tuple[float, float, flo
     return (canvas.width - width) / 2, (canvas.height - height) / 2, width, height
 
 
-def test_a_person_finds_a_study_and_sees_it_in_its_colours(sample_server: Server, tmp_path: Path) -> None:
+def look_at_the_pictures(
+    dicomweb_url: str, folder: Path, sources: dict[str, dict[str, object]] | None = None
+) -> dict:
+    """Find PICTURES in a service that holds the sample corpus, open each, and compare their colours."""
     studies = {}
     for name in PICTURES:
-        [study] = httpx.get(f"{sample_server.dicomweb_url}/studies", params={"PatientID": name}).json()
+        [study] = httpx.get(f"{dicomweb_url}/studies", params={"PatientID": name}).json()
         studies[name] = study["0020000D"]["Value"][0]
 
-    with serve_viewer(sample_server.dicomweb_url) as viewer:
-        seen = look(viewer, tmp_path, dict.fromkeys(studies.values(), 1))
+    with serve_viewer(dicomweb_url, sources) as viewer:
+        seen = look(viewer, folder, dict.fromkeys(studies.values(), 1))
 
     pictures = len(list((SAMPLE / "images").glob("*.jpg")))
     assert sum("\tXC\t" in row.replace("\n", "") for row in seen["rows"]) == pictures
@@ -70,10 +73,15 @@ def test_a_person_finds_a_study_and_sees_it_in_its_colours(sample_server: Server
     assert seen["console_errors"] == []
     for name, study_instance_uid in studies.items():
         assert seen["studies"][study_instance_uid]["thumbnails"] == 1
-        drawn = Image.open(tmp_path / f"{study_instance_uid}.canvas.png")
+        drawn = Image.open(folder / f"{study_instance_uid}.canvas.png")
         original = Image.open(SAMPLE / "images" / f"{name}.jpg")
         expected = colours(original, (0, 0, *original.size))
         assert np.abs(colours(drawn, fitted(drawn, original)) - expected).max() < 4, name
+    return seen
+
+
+def test_a_person_finds_a_study_and_sees_it_in_its_colours(sample_server: Server, tmp_path: Path) -> None:
+    look_at_the_pictures(sample_server.dicomweb_url, tmp_path)
 
 
 MULTIPART = "multipart/related; type="
@@ -131,6 +139,47 @@ def test_every_configuration_draws_the_picture(sample_server: Server, tmp_path: 
         assert any(asked in one["url"] for one in opened["requests"]), (variant, opened["requests"])
         drawn = Image.open(tmp_path / f"{variant}.{uid_of_study}.canvas.png")
         assert np.abs(colours(drawn, fitted(drawn, original)) - expected).max() < 4, variant
+
+
+KINDS = [
+    ("clinical: overview", "jpg"),
+    ("clinical: close-up", "png"),
+    ("TBP tile: close-up", "tif"),
+    ("TBP tile: overview", "jpg"),
+    ("RCM: macroscopic", "png"),
+]
+
+
+def test_photographs_of_every_image_type_are_drawn_whatever_their_file(
+    server_factory: ServerFactory, tmp_path: Path
+) -> None:
+    """JPEG-LS in RGB too. Confocal tiles and mosaics OHIF 3.13 lists, and draws nothing."""
+    y, x = np.mgrid[0:300, 0:400]
+    picture = np.dstack((255 * x / 400, 255 * y / 300, 255 - 255 * x / 400)).astype(np.uint8)
+    (tmp_path / "images").mkdir()
+    lines = ["isic_id,copyright_license,image_type,tbp_lv_areaMM2"]
+    for number, (image_type, suffix) in enumerate(KINDS):
+        Image.fromarray(picture).save(tmp_path / "images" / f"ISIC_000000{number}.{suffix}")
+        lines.append(f"ISIC_000000{number},CC-0,{image_type},3")
+    (tmp_path / "metadata.csv").write_text("\n".join(lines) + "\n")
+    server = server_factory()
+    server.run("import", "isic", "--images", tmp_path / "images", "--metadata", tmp_path / "metadata.csv")
+    studies = {}
+    for number, (image_type, _) in enumerate(KINDS):
+        asked = {"PatientID": f"ISIC_000000{number}"}
+        [study] = httpx.get(f"{server.dicomweb_url}/studies", params=asked).json()
+        studies[image_type] = study["0020000D"]["Value"][0]
+
+    with serve_viewer(server.dicomweb_url) as viewer:
+        seen = look(viewer, tmp_path, dict.fromkeys(studies.values(), 1))
+
+    assert seen["failed"] == []
+    assert seen["console_errors"] == []
+    original = Image.fromarray(picture)
+    expected = colours(original, (0, 0, *original.size))
+    for image_type, study_instance_uid in studies.items():
+        drawn = Image.open(tmp_path / f"{study_instance_uid}.canvas.png")
+        assert np.abs(colours(drawn, fitted(drawn, original)) - expected).max() < 4, image_type
 
 
 def test_a_study_of_a_hundred_pictures_is_never_refused(

@@ -112,9 +112,8 @@ def add_acquisition(dataset: Dataset, values: Mapping[str, str], published: Mapp
     if "dermoscopic_type" in values:
         dataset.ContactMethod, dataset.LightSourcePolarization = CONTACTS[values["dermoscopic_type"]]
     if _SLICE_3D_COLUMN in published and values.get("image_type") == "TBP tile: close-up":
-        dataset.PixelSpacing = [
-            f"{_SLICE_3D_SIDE_MM / size:.6g}" for size in (int(dataset.Rows), int(dataset.Columns))
-        ]
+        # By the columns: an edge that was cut makes no pixel longer than wide.
+        dataset.PixelSpacing = [f"{_SLICE_3D_SIDE_MM / int(dataset.Columns):.6g}"] * 2
         # 10.7.1.2: the scale of the body's surface, not of an object in the picture.
         dataset.PixelSpacingCalibrationType = "GEOMETRY"
         dataset.PixelSpacingCalibrationDescription = "Nominal: the tile is a crop of 15 mm by 15 mm"
