@@ -3,7 +3,7 @@
 import logging
 import os
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,7 @@ from app.errors import ArchiveError
 from app.observability.logging import configure_logging, request_log_writer
 from app.observability.metrics import Metrics
 from app.observability.requests import RequestLog
-from app.proxy.proxy import Proxy
+from app.proxy.upstreams import read_upstreams
 from app.settings import CONFIG_VARIABLE, SERVICE_PATH, Settings, load_settings
 from app.throttle.budget import Budget
 from app.throttle.clients import Clients
@@ -32,12 +32,12 @@ from app.throttle.opening import open_budget, watch_policy
 from app.throttle.refusals import refuse
 from app.web import errors, health
 from app.web.authentication import Authentication
-from app.web.capabilities import Capabilities
+from app.web.capabilities import Capabilities, Offered
 from app.web.cors import Options, PublicCors
 from app.web.dicomweb import dicomweb_routes
 from app.web.openapi import describe
 from app.web.problem_forms import in_form
-from app.web.proxy import proxy_routes
+from app.web.protocol import APP_STATE, Deadlines
 from app.web.quota import quota
 from app.web.relations import relation_routes
 from app.web.searching import SearchThreads
@@ -57,22 +57,22 @@ def create_app(settings: Settings) -> ASGIApp:
     budget = open_budget(settings) if settings.throttle == "on" else None
     commitments = Commitments(archive)
     searches = SearchThreads()
-    proxy = Proxy.open(settings, budget)
-    app = _application(archive, commitments, budget, searches, proxy)
+    app = _application(archive, commitments, budget, searches)
     app.state.archive, app.state.budget = archive, budget
     app.state.clients = Clients(settings.trusted_proxies)
     app.state.limits = RouteLimits(budget, app.state.clients, refuse=REFUSE)
     app.state.searches = searches
-    app.state.proxy = proxy
+    app.state.proxy = None
     app.state.metrics = Metrics()
     app.state.commitments = commitments
     app.state.thumbnails = Thumbnails(archive.thumbnails_dir, archive.cage, settings.thumbnails_max_bytes)
     _add_routes(app, app.state.limits)
+    offered = _add_proxy(app, settings) if read_upstreams(settings).upstream else ()
     _add_error_handlers(app, app.state.limits)
     app.state.limits.check_routes(app)
     if settings.allow_anonymous_store:
         logger.warning("Anyone may store: DERMZOO_ALLOW_ANONYMOUS_STORE is on")
-    served: ASGIApp = Options(app, Capabilities(settings.base_url).answer)
+    served: ASGIApp = Options(app, Capabilities(settings.base_url, offered).answer)
     if budget is not None:
         limits = app.state.limits
         served = Throttle(served, budget, app.state.clients, kind_of=limits.kind_of, refuse=REFUSE)
@@ -81,17 +81,18 @@ def create_app(settings: Settings) -> ASGIApp:
 
 
 def _application(
-    archive: Archive, commitments: Commitments, budget: Budget | None, searches: SearchThreads, proxy: Proxy
+    archive: Archive, commitments: Commitments, budget: Budget | None, searches: SearchThreads
 ) -> FastAPI:
     @asynccontextmanager
-    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[Mapping[str, object]]:
         watch = None if budget is None else watch_policy(budget, archive.settings)
         embargoes = EmbargoWatch(archive)
         try:
-            yield
+            yield {APP_STATE: Deadlines.of(archive.settings)}
         finally:
             embargoes.close()
-            await proxy.close()
+            if app.state.proxy is not None:
+                await app.state.proxy.close()
             commitments.close()
             searches.close()
             archive.close()
@@ -112,7 +113,6 @@ def _add_routes(app: FastAPI, limits: RouteLimits) -> None:
     app.router.routes[:0] = [
         *dicomweb_routes(SERVICE_PATH, limits),
         *relation_routes(limits),
-        *proxy_routes(limits),
     ]
     for path, endpoint, answer in (
         ("/livez", health.live, JSONResponse),
@@ -123,6 +123,16 @@ def _add_routes(app: FastAPI, limits: RouteLimits) -> None:
         limited = limits.limited(endpoint, "cheap")
         app.add_api_route(path, limited, methods=["GET"], tags=["Operations"], response_class=answer)
     describe(app, SERVICE_PATH)
+
+
+def _add_proxy(app: FastAPI, settings: Settings) -> tuple[Offered, ...]:
+    """Add the routes of the upstreams; return what they offer. Who has none does not load what they need."""
+    from app.proxy.proxy import Proxy  # noqa: PLC0415
+    from app.web.proxy import offered_by, proxy_routes  # noqa: PLC0415
+
+    app.state.proxy = Proxy.open(settings, app.state.budget)
+    app.router.routes[:0] = proxy_routes(app.state.limits)
+    return offered_by(app.state.proxy)
 
 
 def _add_error_handlers(app: FastAPI, limits: RouteLimits) -> None:

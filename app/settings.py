@@ -110,6 +110,27 @@ class Settings(BaseSettings):
     caged_processes: int = Field(2, ge=1, le=32, description="Child processes that read and decode files.")
     caged_memory_bytes: int = Field(2**30, description="Memory that one such process may use.")
     caged_cpu_s: int = Field(10, ge=1, description="Processor seconds that one file may take there.")
+    http_head_bytes: int = Field(
+        32 * 2**10, ge=1024, le=2**20, description="The largest request line and headers, in bytes."
+    )
+    http_head_s: float = Field(
+        10, ge=1, le=3600, description="Seconds in which the request line and headers must be here."
+    )
+    http_body_s: float = Field(
+        10, ge=1, le=3600, description="In any so many seconds of waiting for a body …"
+    )
+    http_body_bytes_per_second: float = Field(
+        16_000, ge=0, le=1e9, description="… so many bytes a second must arrive; 0 waits for ever."
+    )
+    http_reader_s: float = Field(
+        30, ge=1, le=3600, description="In any so many seconds of waiting for a reader …"
+    )
+    http_reader_bytes_per_second: float = Field(
+        8_000, ge=0, le=1e9, description="… it must take so many bytes a second; 0 waits for ever."
+    )
+    http_idle_s: float = Field(
+        5, ge=1, le=3600, description="Seconds that a connection is kept between two requests."
+    )
     shutdown_grace_s: int = Field(30, ge=0, description="How long a stop waits for bodies to finish.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="How much is logged.")
 

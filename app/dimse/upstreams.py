@@ -27,9 +27,10 @@ from app.errors import ArchiveError, NotConvertible, NotFound
 from app.proxy.errors import UpstreamFailed, UpstreamTimeout, UpstreamUnavailable
 from app.proxy.event_loop import EventLoop
 from app.proxy.instances import AS_STORED, fetch_instance
-from app.proxy.proxy import Proxy, read_upstreams
+from app.proxy.proxy import Proxy
 from app.proxy.searching import requests_of, search_pages
 from app.proxy.service import Service
+from app.proxy.upstreams import read_upstreams
 from app.settings import Settings
 from app.throttle.budget import Budget
 from app.throttle.limits import RouteRefused

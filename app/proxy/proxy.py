@@ -7,7 +7,7 @@ from app.proxy.cache import Cache
 from app.proxy.client import UpstreamClient
 from app.proxy.meter import Meter
 from app.proxy.service import Service
-from app.proxy.upstreams import Upstreams, load_upstreams
+from app.proxy.upstreams import read_upstreams
 from app.settings import SERVICE_PATH, Settings
 from app.throttle.budget import Budget
 
@@ -42,12 +42,6 @@ class Proxy:
         """End what is under way."""
         for service in self.services.values():
             await service.close()
-
-
-def read_upstreams(settings: Settings) -> Upstreams:
-    """Read the upstreams file that the settings name; raises SettingsError."""
-    is_chosen = settings.upstreams_file != type(settings).model_fields["upstreams_file"].default
-    return load_upstreams(settings.upstreams_file, is_required=is_chosen)
 
 
 def service_root(settings: Settings, name: str) -> str:

@@ -17,6 +17,7 @@ from pydantic import (
 )
 
 from app.errors import SettingsError
+from app.settings import Settings
 
 Seconds = Annotated[float, Field(gt=0, le=86400 * 365, allow_inf_nan=False)]
 Method = Literal["GET", "POST"]
@@ -165,3 +166,9 @@ def load_upstreams(path: Path, *, is_required: bool) -> Upstreams:
         first = error.errors(include_input=False)[0]
         place = ".".join(str(part) for part in first["loc"])
         raise SettingsError(f"{path}: {place}: {first['msg']}") from None
+
+
+def read_upstreams(settings: Settings) -> Upstreams:
+    """Read the upstreams file that the settings name; raises SettingsError."""
+    is_chosen = settings.upstreams_file != type(settings).model_fields["upstreams_file"].default
+    return load_upstreams(settings.upstreams_file, is_required=is_chosen)

@@ -1,8 +1,8 @@
 """Retrieve Capabilities (PS3.18 8.9): what the service offers, as WADL or as JSON of the same content."""
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from http import HTTPStatus
 from xml.sax.saxutils import quoteattr
@@ -35,12 +35,14 @@ class Offered:
 class Capabilities:
     """Describes the resources below a base URL."""
 
-    def __init__(self, base_url: str) -> None:
+    def __init__(self, base_url: str, more: Sequence[Offered] = ()) -> None:
+        """Describe our own resources, and more."""
         self._base_url = base_url
+        self._offered = (*offered_resources(), *more)
 
     def answer(self, request: Request) -> Response:
         """Answer OPTIONS of a path: what is offered at it and below; with If-None-Match perhaps 304."""
-        offered = _at_and_below(request.url.path)
+        offered = _at_and_below(self._offered, request.url.path)
         if not offered:
             return problem(
                 HTTPStatus.NOT_FOUND, f"There is nothing at {request.url.path}; ask OPTIONS {SERVICE_PATH}."
@@ -63,22 +65,30 @@ def _media_type(request: Request) -> str | None:
 @lru_cache
 def offered_resources() -> tuple[Offered, ...]:
     """Return every resource in order of path."""
-    placed: dict[str, list[Resource]] = {URI_SERVICE.path: [URI_SERVICE]}
-    for resource in RESOURCES:
-        placed.setdefault(SERVICE_PATH + resource.path.replace(":path", ""), []).append(resource)
+    every = (URI_SERVICE, *(replace(one, path=SERVICE_PATH + one.path) for one in RESOURCES))
+    return offered_below("", every, lambda one, _: TRANSACTIONS[one.endpoint])
+
+
+def offered_below(
+    prefix: str, resources: Iterable[Resource], transaction_of: Callable[[Resource, str], Transaction | None]
+) -> tuple[Offered, ...]:
+    """Return resources below a prefix, in order of path; a method without a transaction is not offered."""
+    placed: dict[str, list[tuple[str, Transaction]]] = {}
+    for resource in resources:
+        path = prefix + resource.path.replace(":path", "")
+        for method in resource.methods:
+            transaction = transaction_of(resource, method)
+            if transaction is not None:
+                placed.setdefault(path, []).append((method, transaction))
     return tuple(
-        Offered(
-            path,
-            tuple(resources[0].path_parameters),
-            tuple((method, TRANSACTIONS[one.endpoint]) for one in resources for method in one.methods),
-        )
-        for path, resources in sorted(placed.items())
+        Offered(path, tuple(re.findall(r"{(\w+)", path)), tuple(methods))
+        for path, methods in sorted(placed.items())
     )
 
 
-def _at_and_below(path: str) -> tuple[Offered, ...]:
+def _at_and_below(every: Sequence[Offered], path: str) -> tuple[Offered, ...]:
     asked = path.strip("/").split("/") if path.strip("/*") else []
-    return tuple(one for one in offered_resources() if _begins(one.path.strip("/").split("/"), asked))
+    return tuple(one for one in every if _begins(one.path.strip("/").split("/"), asked))
 
 
 def _begins(template: Sequence[str], asked: Sequence[str]) -> bool:

@@ -10,14 +10,15 @@ import logging
 import socket
 import struct
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, fields
+from typing import Any, Self
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from app.settings import Settings
 from app.throttle.middleware import ABORT
 
-MAX_HEAD_BYTES = 32 * 2**10  # request line and headers; one read may go beyond it before it is noticed
+APP_STATE = "deadlines"  # where the application's lifespan leaves them for the connections
 
 # struct tcp_info of linux/tcp.h: what the other end has acknowledged.
 _TCP_INFO_BYTES = 128
@@ -28,18 +29,25 @@ logger = logging.getLogger("dermzoo.http")
 
 @dataclass(frozen=True, slots=True)
 class Deadlines:
-    """How slow a client may be."""
+    """How slow a client may be, and how large what it says before a body."""
 
-    head_s: float = 10
-    body_s: float = 10  # in any such stretch of waiting for it, a body arrives at …
-    body_bytes_per_second: float = 16_000
-    reader_s: float = 30  # in any such stretch of waiting for the reader, it takes …
-    reader_bytes_per_second: float = 8_000
-    idle_s: float = 5  # between an answer and the next request
+    head_bytes: int  # one read may go beyond it before it is noticed
+    head_s: float
+    body_s: float  # in any such stretch of waiting for it, a body arrives at …
+    body_bytes_per_second: float
+    reader_s: float  # in any such stretch of waiting for the reader, it takes …
+    reader_bytes_per_second: float
+    idle_s: float  # between an answer and the next request
     look_s: float = 1
 
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """Return those of the settings."""
+        named = (field.name for field in fields(cls) if field.name != "look_s")
+        return cls(**{name: getattr(settings, f"http_{name}") for name in named})
 
-DEADLINES = Deadlines()
+
+DEADLINES = Deadlines.of(Settings.model_construct())  # unless the settings say otherwise
 
 
 def _refusal(status: bytes, text: bytes) -> bytes:
@@ -49,15 +57,19 @@ def _refusal(status: bytes, text: bytes) -> bytes:
     )
 
 
-_HEAD_TOO_LARGE = _refusal(
-    b"431 Request Header Fields Too Large",
-    b"The request line and headers are larger than %d bytes.\n" % MAX_HEAD_BYTES,
-)
-_TARGET_TOO_LONG = _refusal(
-    b"414 URI Too Long",
-    b"The URI is too long: the request line and headers may have %d bytes. Ask for less at once.\n"
-    % MAX_HEAD_BYTES,
-)
+def _too_large(most_bytes: int, *, is_target: bool) -> bytes:
+    if is_target:
+        return _refusal(
+            b"414 URI Too Long",
+            b"The URI is too long: the request line and headers may have %d bytes. Ask for less at once.\n"
+            % most_bytes,
+        )
+    return _refusal(
+        b"431 Request Header Fields Too Large",
+        b"The request line and headers are larger than %d bytes.\n" % most_bytes,
+    )
+
+
 _TOO_SLOW = _refusal(b"408 Request Timeout", b"The request did not arrive fast enough. Send it again.\n")
 
 
@@ -68,7 +80,9 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     """
 
     def __init__(self, *args: Any, deadlines: Deadlines = DEADLINES, **kwargs: Any) -> None:  # noqa: ANN401 as uvicorn gives them
+        """Heed those that the application's lifespan has left, or else these."""
         super().__init__(*args, **kwargs)
+        deadlines = self.app_state.get(APP_STATE, deadlines)
         self._deadlines = deadlines
         self.timeout_keep_alive = deadlines.idle_s  # type: ignore[assignment] # a timer takes any number
         self._looking: asyncio.TimerHandle | None = None
@@ -95,9 +109,9 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if self._in_head:
             self._head_bytes += len(data)
         super().data_received(data)
-        if self._in_head and self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
-            is_target = len(self.url) > MAX_HEAD_BYTES // 2
-            self.transport.write(_TARGET_TOO_LONG if is_target else _HEAD_TOO_LARGE)
+        most_bytes = self._deadlines.head_bytes
+        if self._in_head and self._head_bytes > most_bytes and not self.transport.is_closing():
+            self.transport.write(_too_large(most_bytes, is_target=len(self.url) > most_bytes // 2))
             self.transport.close()
         if self._in_head and not self._is_answering():
             # Empty lines before a request line begin no message, and yet end the keep-alive pause.

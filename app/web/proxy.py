@@ -5,6 +5,7 @@ import logging
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import aclosing
 from http import HTTPStatus
+from itertools import chain
 from typing import Any, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
@@ -20,14 +21,18 @@ from app.proxy.proxy import PROXY_PATH, Proxy
 from app.proxy.service import Flow, Service
 from app.settings import SERVICE_PATH
 from app.throttle.limits import RouteLimits
+from app.web import bulk_data
 from app.web.body import FileRange, disconnected
+from app.web.capabilities import Offered, offered_below
 from app.web.conditional import CHANGING, FIXED, PARTIAL, Selected, precondition_answer
 from app.web.dependencies import archive_of, require_scope
 from app.web.dicomweb import INSTANCE, LEVELS, READ, SERIES, STUDY, Resource, ResourceRoute
+from app.web.dicomweb import RESOURCES as OWN
 from app.web.errors import RequestError, archive_error, request_error
 from app.web.media_ranges import MediaRange, read_accept
 from app.web.multipart import Part
 from app.web.ranges import single_part_answer
+from app.web.transactions import TRANSACTIONS, Transaction
 
 T = TypeVar("T")
 
@@ -129,6 +134,21 @@ def proxy_routes(limits: RouteLimits) -> list[Route]:
         )
         for resource in RESOURCES
     ]
+
+
+def offered_by(proxy: Proxy) -> tuple[Offered, ...]:
+    """Return what each upstream offers (PS3.18 8.9): what we do at the same paths, and bulk data."""
+    own = {(one.path, method): TRANSACTIONS[one.endpoint] for one in OWN for method in one.methods}
+
+    def offered_by_one(name: str, service: Service) -> tuple[Offered, ...]:
+        def transaction_of(resource: Resource, method: str) -> Transaction | None:
+            if method == "POST" and method not in service.upstream.methods:
+                return None
+            return own.get((resource.path, method), TRANSACTIONS[bulk_data.retrieve_bulk_data])
+
+        return offered_below(f"{PROXY_PATH}/{name}{SERVICE_PATH}", RESOURCES, transaction_of)
+
+    return tuple(chain.from_iterable(offered_by_one(*named) for named in proxy.services.items()))
 
 
 class Flowing(Response):

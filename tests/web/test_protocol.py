@@ -2,16 +2,21 @@
 
 import asyncio
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 import uvicorn
+from pydantic import ValidationError
 from uvicorn.server import ServerState
 
-from app.web.protocol import MAX_HEAD_BYTES, BoundedHttpProtocol, Deadlines
+from app.settings import Settings
+from app.web import protocol
+from app.web.protocol import APP_STATE, BoundedHttpProtocol, Deadlines
 
 HEAD_S, BODY_S, READER_S = 3, 4, 5
 RATE = 1000
-DEADLINES = Deadlines(
+DEADLINES = replace(
+    protocol.DEADLINES,
     head_s=HEAD_S,
     body_s=BODY_S,
     body_bytes_per_second=RATE,
@@ -70,11 +75,11 @@ class Connection(asyncio.Transport):
 class Talk:
     """A protocol with its connection; `look(n)` lets n seconds pass."""
 
-    def __init__(self, app):
+    def __init__(self, app, state=None):
         self.connection = Connection()
         config = uvicorn.Config(app, lifespan="off", log_config=None, access_log=False)
         config.load()
-        self.protocol = BoundedHttpProtocol(config, ServerState(), {}, deadlines=DEADLINES)
+        self.protocol = BoundedHttpProtocol(config, ServerState(), state or {}, deadlines=DEADLINES)
         self.protocol.connection_made(self.connection)
 
     def say(self, data):
@@ -277,7 +282,34 @@ def test_a_head_without_end():
             while talk.connection.is_open:
                 assert len(talk.connection.written) == 0
                 talk.say(b"X-Filler: " + b"y" * 4000 + b"\r\n")
-                assert talk.protocol._head_bytes <= MAX_HEAD_BYTES + 5000
+                assert talk.protocol._head_bytes <= DEADLINES.head_bytes + 5000
             assert talk.connection.written.startswith(b"HTTP/1.1 431 ")
 
     asyncio.run(run())
+
+
+def test_the_settings_say_how_slow_and_how_large() -> None:
+    """T14, as the operator has chosen."""
+    settings = Settings(http_head_s=2, http_head_bytes=2048, http_idle_s=1)
+    chosen = Deadlines.of(settings)
+    assert chosen == replace(protocol.DEADLINES, head_s=2, head_bytes=2048, idle_s=1)
+
+    async def scenario():
+        late, large = (Talk(reading, {APP_STATE: chosen}) for _ in range(2))
+        late.say(b"GET / HTTP/1.1\r\nHost: x\r\n")
+        late.look(3)
+        large.say(b"GET / HTTP/1.1\r\nX: " + b"x" * 3000)
+        return bytes(late.connection.written), bytes(large.connection.written)
+
+    late, large = asyncio.run(scenario())
+    assert late.startswith(b"HTTP/1.1 408 ")
+    assert large.startswith(b"HTTP/1.1 431 ")
+    assert b"2048 bytes" in large
+
+
+@pytest.mark.parametrize(
+    "name", ["http_head_s", "http_body_s", "http_reader_s", "http_idle_s", "http_head_bytes"]
+)
+def test_no_deadline_can_be_set_to_nothing(name) -> None:
+    with pytest.raises(ValidationError):
+        Settings(**{name: 0})

@@ -10,16 +10,20 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from functools import partial
 
 import pytest
 import uvicorn
 
-from app.web.protocol import BoundedHttpProtocol, Deadlines
+from app.web import protocol
+from app.web.protocol import BoundedHttpProtocol
 
 SOCKETS = int(os.environ.get("SOAK_SOCKETS", "200"))
 WINDOW_S = 3.0  # longer than a busy machine needs to open them all
-DEADLINES = Deadlines(head_s=WINDOW_S, body_s=WINDOW_S, reader_s=WINDOW_S, idle_s=WINDOW_S, look_s=0.1)
+DEADLINES = replace(
+    protocol.DEADLINES, head_s=WINDOW_S, body_s=WINDOW_S, reader_s=WINDOW_S, idle_s=WINDOW_S, look_s=0.1
+)
 PATIENCE_S = 60
 LARGE = bytes(2**22)
 

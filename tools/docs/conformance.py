@@ -24,7 +24,7 @@ from app.dicom.rendering_options import MOST_ANIMATED_FRAMES, MOST_ANIMATED_PIXE
 from app.dicom.scaling import MOST_PIXELS as MOST_SCALED_PIXELS
 from app.dicom.uids import DEFLATED
 from app.settings import Settings
-from app.web import cors, protocol
+from app.web import cors
 from app.web.errors import STATUS
 from app.web.protocol import DEADLINES
 from app.web.rendered_limits import MOST_ITEMS, MOST_MADE_PIXELS
@@ -156,7 +156,7 @@ def bounds_table() -> str:
         (
             (
                 "request line and headers",
-                f"{protocol.MAX_HEAD_BYTES >> 10} KiB (414, 431), within {DEADLINES.head_s:g} s (408)",
+                f"{DEADLINES.head_bytes >> 10} KiB (414, 431), within {DEADLINES.head_s:g} s (408)",
             ),
             (
                 "how slow a body may arrive",

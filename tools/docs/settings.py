@@ -51,15 +51,17 @@ def _values(field: FieldInfo) -> str:
         return ", ".join(code(value) for value in get_args(kind))
     if kind is bool:
         return "`true`, `false`"
-    if kind is int:
+    if kind in {int, float}:
         bounds = {type(one).__name__: one for one in field.metadata}
         least = getattr(bounds.get("Ge"), "ge", None)
+        above = getattr(bounds.get("Gt"), "gt", None)
         most = getattr(bounds.get("Le"), "le", None)
         return " ".join(
             (
                 "number",
                 *((f"from {least}",) if least is not None else ()),
-                *((f"to {most}",) if most is not None else ()),
+                *((f"above {above}",) if above is not None else ()),
+                *((f"to {most:.12g}",) if most is not None else ()),
             )
         )
     if kind is Path:
