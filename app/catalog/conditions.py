@@ -9,6 +9,7 @@ from sqlalchemy import (
     ColumnElement,
     CompoundSelect,
     FromClause,
+    and_,
     bindparam,
     exists,
     func,
@@ -25,7 +26,7 @@ from sqlalchemy.types import Boolean
 from app.catalog.attributes import Attribute
 from app.catalog.corpus_models import fact
 from app.catalog.models import instance, name_term, series, study
-from app.catalog.scope import counted, has_members
+from app.catalog.scope import Sieve, counted, has_members, is_within
 from app.dicom.matching import (
     Empty,
     Every,
@@ -209,7 +210,11 @@ def condition(
         return _modalities_condition(level, comparison, name, leads=leads, is_scoped=is_scoped)
     if attribute.source == "fact":
         own = _fact_condition(attribute, comparison, name)
-        return own if level == Level.INSTANCE else _below(level, own, leads=leads)
+        if level == Level.INSTANCE:
+            return own
+        return _below(
+            level, and_(own, is_within(Level.INSTANCE, Sieve.EACH)) if is_scoped else own, leads=leads
+        )
     table = TABLES[attribute.level]
     column = table.c[attribute.column]
     if is_scoped and attribute.source == "count":

@@ -117,7 +117,7 @@ def _write(connection: Connection, rows: Sequence[Any], overlays: Mapping[str, A
     subjects: list[tuple[Action, Subject]] = []
     for row in rows:
         wanted = overlays[row.sop_instance_uid]
-        attributes = _as_filed(row)
+        attributes = as_filed(row)
         replaced = _merge(attributes, wanted)
         documents.append({"row_id": row.id, "packed": pack(dump(attributes))})
         if wanted:
@@ -145,7 +145,7 @@ def _update_documents(connection: Connection, rows: Sequence[Mapping[str, Any]])
         run_many(connection, Written(statement, connection.dialect), rows)
 
 
-def _as_filed(row: Any) -> Attributes:  # noqa: ANN401 a row of _rows()
+def as_filed(row: Any) -> Attributes:  # noqa: ANN401 a row of _rows()
     """Return the document as the file alone says it."""
     attributes = parse(unpack(row.packed))
     if row.replaced is not None:

@@ -5,6 +5,7 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -16,6 +17,9 @@ from app.archive.index_report import IndexReport, shown
 from app.cli.configuration import config_option, read_settings
 from app.cli.opening import opened_archive
 from app.cli.progress import progress
+from app.corpus.licences import LICENCE_IDS, Licence
+from app.corpus.stating import Stated, checked_terms, state_terms
+from app.errors import NotImportable
 
 _LISTED = (
     ("refused", "Refused"),
@@ -36,14 +40,31 @@ _LISTED = (
     type=click.Path(exists=True, file_okay=False, path_type=Path),
 )
 @click.option("--prune", is_flag=True, help="Forget catalogued files that are gone.")
+@click.option(
+    "--license", "licence_id", type=click.Choice(LICENCE_IDS), help="State under which licence the folder is."
+)
+@click.option("--attribution", help="Whom copies must name; CC-BY and CC-BY-NC ask for it.")
 @click.option("--json", "as_json", is_flag=True, help="Print a report for programs.")
 @config_option
-def index(folders: tuple[Path, ...], config: Path | None, *, prune: bool, as_json: bool) -> None:
+def index(
+    folders: tuple[Path, ...],
+    licence_id: str | None,
+    attribution: str | None,
+    config: Path | None,
+    *,
+    prune: bool,
+    as_json: bool,
+) -> None:
     """Catalogue DICOM files where they lie: any name, any depth; nothing is moved or changed.
 
     Run it again after adding files, or after it was interrupted: what is unchanged is not read again. Every
     file that was not taken is listed with the reason, and the exit code is 1 if any was refused.
+
+    With --license the terms of all that lies there are stated: shown and searched like the rest, and sent
+    along with the pixels. The files are not changed. Stating other terms takes their place.
     """
+    terms = _terms(licence_id, attribution)
+    stated: dict[str, Stated] = {}
     reports: dict[str, IndexReport] = {}
     with opened_archive(read_settings(config)) as archive, _no_search_for_cycles():
         settle(archive, today())
@@ -51,11 +72,19 @@ def index(folders: tuple[Path, ...], config: Path | None, *, prune: bool, as_jso
             name = shown(str(folder))
             with progress(None, f"Indexing {name}") as shown_progress:
                 reports[name] = index_folder(archive, folder, prune=prune, advance=shown_progress.advance)
+            if terms:
+                stated[name] = state_terms(archive, folder, *terms)
     if as_json:
-        click.echo(json.dumps({name: report.to_json() for name, report in reports.items()}, indent=2))
+        told = {
+            name: report.to_json() | ({"terms": asdict(stated[name])} if name in stated else {})
+            for name, report in reports.items()
+        }
+        click.echo(json.dumps(told, indent=2))
     else:
         for name, report in reports.items():
             _print(name, report)
+            if name in stated:
+                _print_stated(name, stated[name])
     if any(report.refused for report in reports.values()):
         sys.exit(1)
 
@@ -68,6 +97,25 @@ def _no_search_for_cycles() -> Iterator[None]:
         yield
     finally:
         gc.enable()
+
+
+def _terms(licence_id: str | None, attribution: str | None) -> tuple[Licence, str | None] | None:
+    if licence_id is None:
+        if attribution is not None:
+            raise click.UsageError("--attribution says whom to name under a licence: give --license too.")
+        return None
+    try:
+        return checked_terms(licence_id, attribution)
+    except NotImportable as error:
+        raise click.UsageError(f"--{error.field}: {error.reason}.") from error
+
+
+def _print_stated(name: str, stated: Stated) -> None:
+    left = f"; {stated.left} left, whose metadata or file state terms that this does not overrule"
+    click.echo(
+        f"{name}: terms of {stated.changed} instances stated anew, of {stated.unchanged} as before"
+        f"{left if stated.left else ''}."
+    )
 
 
 def _print(name: str, report: IndexReport) -> None:

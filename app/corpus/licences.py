@@ -3,7 +3,7 @@
 from app.archive.licences import LICENCE_BY_ID, LICENCE_IDS, LICENCES, Licence
 from app.errors import NotImportable
 
-__all__ = ["LICENCES", "LICENCE_IDS", "Licence", "effective_licence", "find_licence"]
+__all__ = ["LICENCES", "LICENCE_BY_ID", "LICENCE_IDS", "Licence", "effective_licence", "find_licence"]
 
 
 def find_licence(licence_id: str) -> Licence:
