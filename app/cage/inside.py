@@ -35,13 +35,14 @@ def serve(handle: int, memory_bytes: int, cpu_s: int) -> None:
     _settle(memory_bytes)
     connection = Connection(handle)
     threading.Thread(target=_end_with_the_parent, args=(handle,), daemon=True).start()
+    allowance = _Allowance(cpu_s)
     while True:
         try:
             message = connection.recv_bytes()
         except (EOFError, ConnectionError):
             return
         function, batch = unpack_request(message)
-        for answers in _answers(function, batch, cpu_s):
+        for answers in _answers(function, batch, allowance):
             connection.send_bytes(_pack(answers))
 
 
@@ -67,14 +68,20 @@ def _limit(which: int, value: int) -> None:
     resource.setrlimit(which, (allowed, allowed))
 
 
-def _allow_cpu(cpu_s: int, allowed_s: int) -> int:
-    """Allow a task so many seconds from now; return the limit, which for many short tasks is the last one."""
-    soft = int(time.process_time()) + 1 + cpu_s
-    if soft != allowed_s:
-        hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
-        allowed = soft if hard == resource.RLIM_INFINITY else min(soft, hard)
-        resource.setrlimit(resource.RLIMIT_CPU, (allowed, hard))
-    return soft
+class _Allowance:
+    """The processor seconds of a task, from its beginning."""
+
+    def __init__(self, cpu_s: int) -> None:
+        self._cpu_s, self._until_s = cpu_s, 0
+
+    def renew(self) -> None:
+        """Move the limit ahead; for many short tasks it stays where it is."""
+        until_s = int(time.process_time()) + 1 + self._cpu_s
+        if until_s != self._until_s:
+            hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
+            allowed = until_s if hard == resource.RLIM_INFINITY else min(until_s, hard)
+            resource.setrlimit(resource.RLIMIT_CPU, (allowed, hard))
+            self._until_s = until_s
 
 
 def _end_with_the_parent(handle: int) -> None:
@@ -85,14 +92,13 @@ def _end_with_the_parent(handle: int) -> None:
 
 
 def _answers(
-    function: Callable[..., Any], batch: Sequence[Arguments], cpu_s: int
+    function: Callable[..., Any], batch: Sequence[Arguments], allowance: _Allowance
 ) -> Iterator[Sequence[Answer]]:
     """Yield the answers to a batch, those of a short while together: a message each would cost more."""
     answers: list[Answer] = []
     since_s = time.monotonic()
-    allowed_s = 0
     for arguments in batch:
-        allowed_s = _allow_cpu(cpu_s, allowed_s)
+        allowance.renew()
         answers.append(_answer(function, arguments))
         if time.monotonic() - since_s >= _TOGETHER_S or answers[-1].kind == Kind.EXHAUSTED:
             yield answers

@@ -142,14 +142,17 @@ def tag_of_element(number: int) -> str:
 
 def block_of(attributes: Mapping[str, Any]) -> str:
     """Return the two digits of the block that is ours in a data set, of the first free one if none is."""
-    free = ""
-    for number in range(0x10, 0x100):  # PS3.5 7.8.1
-        creator = attributes.get(f"{GROUP:04X}00{number:02X}", {}).get("Value", ())
-        if creator and creator[0] == CREATOR:
-            return f"{number:02X}"
-        if not creator and not free:
-            free = f"{number:02X}"
-    return free or "10"
+    taken: set[str] = set()
+    for tag in attributes:
+        if tag.startswith(_CREATORS):  # PS3.5 7.8.1
+            creator = attributes[tag].get("Value", ())
+            if creator and creator[0] == CREATOR:
+                return tag[6:]
+            if creator:
+                taken.add(tag[6:])
+    if not taken:
+        return CREATOR_TAG[6:]
+    return next((block for number in range(0x10, 0x100) if (block := f"{number:02X}") not in taken), "10")
 
 
 def values_of(attributes: Mapping[str, Any], number: int) -> list[Any]:
@@ -166,19 +169,26 @@ def facts_of(attributes: Mapping[str, Any]) -> Facts:
     block = block_of(attributes)
     if f"{GROUP:04X}00{block}" not in attributes:
         return ()
+    beginning = f"{GROUP:04X}{block}"
     return tuple(
         (attribute, text)
-        for number, attribute in _INDEXED.items()
-        for text in _texts(attributes.get(f"{GROUP:04X}{block}{number:02X}"))
+        for tag, held in attributes.items()
+        if tag.startswith(beginning) and (attribute := _INDEXED.get(tag[6:]))
+        for text in _texts(held)
     )
 
 
+_CREATORS = f"{GROUP:04X}00"
 _INDEXED = {
-    number: int(tag_of_element(number), 16) for number, element in PRIVATE_ELEMENTS.items() if element.indexed
+    f"{number:02X}": int(tag_of_element(number), 16)
+    for number, element in PRIVATE_ELEMENTS.items()
+    if element.indexed
 }
 
 
-def _texts(attribute: Mapping[str, Any] | None) -> list[str]:
-    values = attribute.get("Value", ()) if attribute else ()
+def _texts(attribute: Mapping[str, Any]) -> list[str]:
+    values = attribute.get("Value", ())
+    if len(values) == 1 and type(values[0]) is str and len(values[0]) <= LONGEST_FACT:  # as most are
+        return [values[0]] if values[0] and "\0" not in values[0] else _texts({"Value": (values[0], None)})
     texts = (str(value).replace("\0", "")[:LONGEST_FACT] for value in values if value is not None)
     return list(dict.fromkeys(filter(None, texts)))

@@ -40,6 +40,10 @@ class StagedFile(Protocol):
     """A file on its way in; nobody but its writer knows of it."""
 
     @property
+    def name(self) -> str:
+        """What its staging knows it by."""
+
+    @property
     def path(self) -> Path:
         """Where another process may read what was written so far."""
 

@@ -64,7 +64,7 @@ class LocalStorage:
         """Begin to take files in; raise StorageFull or StorageFailed."""
         self.require_room()
         return LocalStaging(
-            idle_folder(self._idle) or self._new_folder(), self._disk, self.path_of, self._leave
+            idle_folder(self._idle) or self._new_folder(), self._disk, self._place_of, self._leave
         )
 
     def _new_folder(self) -> Folder:
@@ -97,11 +97,14 @@ class LocalStorage:
 
     def path_of(self, key: str) -> Path:
         """Return where the file of a key is or would be; raise InstanceUnavailable if it is no key."""
+        return Path(self._place_of(key))
+
+    def _place_of(self, key: str) -> str:
         if len(key) != 64 or not _HEX.issuperset(key):
             raise InstanceUnavailable(
                 "The catalogue names a managed file by something that is not a SHA-256."
             )
-        return self.root / key[:2] / key
+        return f"{self.root}/{key[:2]}/{key}"
 
     def open(self, key: str) -> OpenedFile:
         """Open a file that a row names; raise InstanceUnavailable."""

@@ -19,6 +19,9 @@ from app.storage.interface import StagedFile
 _LOOK_AGAIN_BYTES = 2**24  # how much one file may grow before it is asked again whether there is room
 
 
+_CREATING = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+
+
 @dataclass(frozen=True, slots=True)
 class Folder:
     """A staging folder that this process holds locked, and its way to the guard."""
@@ -38,16 +41,21 @@ class Folder:
 class LocalStagedFile:
     """One file in a locked staging folder."""
 
-    def __init__(self, path: Path, disk: Disk) -> None:
-        self.path = path
+    def __init__(self, folder: Folder, name: str, disk: Disk) -> None:
+        self.name, self.place = name, ""
         self.size = 0
         self.failure: StorageFull | StorageFailed | None = None
-        self._disk = disk
+        self._folder, self._disk = folder, disk
         self._room_bytes = _LOOK_AGAIN_BYTES
         self._is_finished = False
         disk.check_room()
         with disk_errors():
-            self.descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
+            self.descriptor = os.open(name, _CREATING, 0o640, dir_fd=folder.lock)
+
+    @property
+    def path(self) -> Path:
+        """Where another process may read what was written so far."""
+        return self._folder.path / self.name
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Append `data`; raise StorageFull or StorageFailed."""
@@ -67,7 +75,7 @@ class LocalStagedFile:
         self._is_finished = True
 
     def sync(self) -> None:
-        """Wait until the content of a finished file is on the disk, and close; keep() tells how it went.
+        """Wait until a finished file and its name are on the disk, and close; keep() tells how it went.
 
         By the descriptor that it was written with: one opened later might not be told that writing failed.
         """
@@ -77,6 +85,7 @@ class LocalStagedFile:
             raise ValueError("a staged file is kept after it was finished")
         try:
             self._disk.sync(self.descriptor)
+            self._disk.sync(self._folder.lock)
         except (StorageFull, StorageFailed) as error:
             self.failure = error
         self.close()
@@ -95,13 +104,13 @@ class LocalStaging:
         self,
         folder: Folder,
         disk: Disk,
-        path_of: Callable[[str], Path],
+        place_of: Callable[[str], str],
         leave: Callable[[Folder], None],
     ) -> None:
         """Stage in an empty folder; `leave` takes it when it is empty again."""
-        self._folder, self._disk, self._path_of, self._leave = folder, disk, path_of, leave
+        self._folder, self._disk, self._place_of, self._leave = folder, disk, place_of, leave
         self._has_left = False
-        self._files: dict[Path, LocalStagedFile] = {}
+        self._files: dict[str, LocalStagedFile] = {}  # by name
         self._kept: dict[str, LocalStagedFile] = {}
         self._numbers = count(1)
 
@@ -112,44 +121,42 @@ class LocalStaging:
 
     def new(self) -> LocalStagedFile:
         """Begin one file; raise StorageFull or StorageFailed."""
-        staged = LocalStagedFile(self._folder.path / str(next(self._numbers)), self._disk)
-        self._files[staged.path] = staged
+        name = str(next(self._numbers))
+        staged = self._files[name] = LocalStagedFile(self._folder, name, self._disk)
         return staged
 
     def drop(self, staged: StagedFile) -> None:
         """Delete one staged file that will not be kept."""
-        dropped = self._files.pop(staged.path)
+        dropped = self._files.pop(staged.name)
         dropped.close()
         with disk_errors():
-            dropped.path.unlink()
+            os.unlink(dropped.name, dir_fd=self._folder.lock)
 
     def keep(self, files: Mapping[str, StagedFile]) -> None:
         """Make `files` (SHA-256 -> staged file) durable, and have them bear their keys."""
         for staged in files.values():
-            finished = self._files[staged.path]
+            finished = self._files[staged.name]
             finished.sync()
             if finished.failure is not None:
                 raise finished.failure
-        self._disk.sync(self._folder.lock)
         with disk_errors():
             fcntl.flock(self._folder.guard, fcntl.LOCK_SH)
             for key, staged in files.items():
-                kept = self._kept[key] = self._files.pop(staged.path)
-                named = self._folder.path / key
-                kept.path.rename(named)
-                kept.path = named
+                place = self._place_of(key)
+                kept = self._kept[key] = self._files.pop(staged.name)
+                os.rename(kept.name, key, src_dir_fd=self._folder.lock, dst_dir_fd=self._folder.lock)
+                kept.name, kept.place = key, place
 
     def release(self, catalogued: Iterable[str]) -> None:
         """Give the kept files that committed rows name their place; what cannot have it now is swept."""
         with suppress(OSError):
             for key in catalogued:
-                named = self._kept[key].path
-                named.rename(self._path_of(key))
+                os.rename(key, self._kept[key].place, src_dir_fd=self._folder.lock)
                 with suppress(FileNotFoundError):
                     # A reader was faster, and to rename one name of a file to its other does nothing.
-                    named.unlink()
+                    os.unlink(key, dir_fd=self._folder.lock)
                 del self._kept[key]
-            self._files |= {staged.path: staged for staged in self._kept.values()}
+            self._files |= self._kept
             self._kept.clear()
 
     def __enter__(self) -> Self:
@@ -165,7 +172,7 @@ class LocalStaging:
         for staged in self._files.values():
             staged.close()
             try:
-                staged.path.unlink()
+                os.unlink(staged.name, dir_fd=self._folder.lock)
             except OSError:
                 is_empty = False
         fcntl.flock(self._folder.guard, fcntl.LOCK_UN)

@@ -277,7 +277,7 @@ def test_bytes_and_their_names_are_on_the_disk_before_the_commit_and_have_their_
 
     key = hashlib.sha256(b"whole").hexdigest()
     above = [first("fsync(", f"{path}>") for path in ("objects", "objects/tmp")]
-    made = first("openat(", '/1"')
+    made = first("openat(", '"1"')
     written = first("fsync(", "/1>")
     named = next(n for n, line in enumerate(calls) if n > written and " fsync(" in line)
     assert re.search(r"objects/tmp/[0-9a-f]{32}>", calls[named])
