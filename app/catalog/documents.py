@@ -22,11 +22,15 @@ ROOT_TEXT = ROOT.decode()
 # another one is another file and another edition.
 _DICTIONARY = Path(__file__).with_name("dictionary_1.json").read_bytes()
 _EDITION = b"\x01"
+_WINDOW_BYTES = 2**13  # what fits in takes no more room in a small state, which is made in half the time
 
 
 def pack(document: bytes) -> bytes:
     """Return DICOM JSON compressed for the catalogue."""
-    compressor = zlib.compressobj(3, zdict=_DICTIONARY)
+    if len(document) <= _WINDOW_BYTES:
+        compressor = zlib.compressobj(3, wbits=13, memLevel=6, zdict=_DICTIONARY)
+    else:
+        compressor = zlib.compressobj(3, zdict=_DICTIONARY)
     return _EDITION + compressor.compress(document) + compressor.flush()
 
 

@@ -20,22 +20,31 @@ from app.catalog.prepared import Written, insert_rows, run_many
 from app.dicom.private_block import CREATOR, CREATOR_TAG, GROUP, Facts, block_of, facts_of
 
 _BLOCK = f"{GROUP:04X}10"
+_NOTHING = pack(dump({}))
 
 
-def show(connection: Connection, overlays: Mapping[str, Attributes]) -> set[str]:
+def show(
+    connection: Connection, overlays: Mapping[str, Attributes], packed: Mapping[str, bytes] | None = None
+) -> set[str]:
     """Show these attributes of instances, by SOP Instance UID, within the caller's transaction.
 
     Elements of our private block are named in block 10, wherever the file has it; whatever the file says in
     that block is hidden. An empty overlay takes back what was shown. Returns the UIDs that are held.
+    `packed` are the overlays as packed_overlay() has them, where the caller knows that already.
     """
     held: set[str] = set()
     for uids in chunks(list(overlays)):
         rows = _rows(connection, uids)
         held.update(row.sop_instance_uid for row in rows)
-        _write(connection, rows, overlays)
+        _write(connection, rows, overlays, packed or {})
     if held:
         count_held(connection, 0, 0, 0, 0)  # what is remembered of searches is stale
     return held
+
+
+def packed_overlay(shown: Attributes) -> bytes:
+    """Return an overlay as its row has it."""
+    return pack(dump(shown))
 
 
 def remember(connection: Connection, overlays: Mapping[str, Attributes]) -> None:
@@ -43,7 +52,7 @@ def remember(connection: Connection, overlays: Mapping[str, Attributes]) -> None
     for uids in chunks(list(overlays)):
         connection.execute(delete(overlay).where(overlay.c.sop_instance_uid.in_(uids)))
         rows = [
-            {"sop_instance_uid": uid, "shown": pack(dump(overlays[uid])), "replaced": None}
+            {"sop_instance_uid": uid, "shown": packed_overlay(overlays[uid]), "replaced": None}
             for uid in uids
             if overlays[uid]
         ]
@@ -110,7 +119,12 @@ def _rows(connection: Connection, uids: Sequence[str]) -> Sequence[Any]:
     ).all()
 
 
-def _write(connection: Connection, rows: Sequence[Any], overlays: Mapping[str, Attributes]) -> None:
+def _write(
+    connection: Connection,
+    rows: Sequence[Any],
+    overlays: Mapping[str, Attributes],
+    packed: Mapping[str, bytes],
+) -> None:
     documents: list[dict[str, Any]] = []
     kept: list[dict[str, Any]] = []
     found: list[tuple[int, Facts]] = []
@@ -121,11 +135,17 @@ def _write(connection: Connection, rows: Sequence[Any], overlays: Mapping[str, A
         replaced = _merge(attributes, wanted)
         documents.append({"row_id": row.id, "packed": pack(dump(attributes))})
         if wanted:
-            shown = pack(dump(wanted))
+            uid = row.sop_instance_uid
+            shown = packed.get(uid) or packed_overlay(wanted)
             kept.append(
-                {"sop_instance_uid": row.sop_instance_uid, "shown": shown, "replaced": pack(dump(replaced))}
+                {
+                    "sop_instance_uid": uid,
+                    "shown": shown,
+                    "replaced": pack(dump(replaced)) if replaced else _NOTHING,
+                }
             )
-        found.append((row.id, facts_of(attributes)))
+        # An overlay that has our block hides the file's own.
+        found.append((row.id, facts_of(wanted if CREATOR_TAG in wanted else attributes)))
         subjects.append((Action.UPDATED, Subject(row[1], row[2], row[3], row[4])))
     _update_documents(connection, documents)
     for uids in chunks([row.sop_instance_uid for row in rows]):
@@ -158,10 +178,11 @@ def as_filed(row: Any) -> Attributes:  # noqa: ANN401 a row of _rows()
 def _merge(attributes: Attributes, wanted: Attributes) -> Attributes:
     """Put an overlay into a document; return what stood there before."""
     block = block_of(attributes)
-    placed = dict(_placed(wanted, block).items())
+    placed = _placed(wanted, block)
     hidden = set(placed)
     if CREATOR_TAG in wanted:
-        hidden.update(tag for tag in attributes if tag[:6] == f"{GROUP:04X}{block}")
+        own = f"{GROUP:04X}{block}"
+        hidden.update(tag for tag in attributes if tag.startswith(own))
     replaced = {tag: attributes.pop(tag) for tag in hidden if tag in attributes}
     attributes |= placed
     return replaced
@@ -169,6 +190,8 @@ def _merge(attributes: Attributes, wanted: Attributes) -> Attributes:
 
 def _placed(wanted: Attributes, block: str) -> Attributes:
     """Return an overlay with the elements of our private block where a document has that."""
+    if block == _BLOCK[4:]:
+        return wanted
     return dict(_named(wanted, block))
 
 

@@ -1,6 +1,7 @@
 """`dermzoo import isic`: images and their CSV into DICOM, and into the archive."""
 
 import json
+from collections import Counter
 from functools import partial
 from pathlib import Path
 
@@ -10,8 +11,10 @@ from app.archive.archive import Archive
 from app.cli.configuration import config_option, read_settings
 from app.cli.opening import opened_archive
 from app.cli.progress import progress
+from app.corpus.isic.applying import remember_imported
 from app.corpus.isic.files import files_without_row, list_pictures
 from app.corpus.isic.importer import Report, RowOutcome, import_rows
+from app.corpus.isic.joined import SetTerms
 from app.corpus.isic.mapping import MappingOptions
 from app.corpus.isic.rows import count_rows
 from app.corpus.isic.subject import SopClassChoice
@@ -96,9 +99,15 @@ def _run(
     with progress(total, "importing") as shown:
         try:
             store = partial(store_files, archive)
-            run = archive.cage.run
+            terms = SetTerms(options.licence_id, options.attribution, options.collection)
             for outcome in import_rows(
-                pictures, metadata, options, store, run, work_in=archive.importing_dir
+                pictures,
+                metadata,
+                options,
+                store,
+                archive.cage.run,
+                work_in=archive.importing_dir,
+                remember=partial(remember_imported, archive, terms, options.sop_class),
             ):
                 report.add(outcome)
                 seen.add(outcome.isic_id or "")
@@ -110,9 +119,12 @@ def _run(
 
 
 def _print(report: Report) -> None:
+    alike = Counter(note for row in report.noted for note in row.notes)
     for row in report.noted:
         for note in row.notes:
-            click.echo(f"note     line {row.line} {row.isic_id}: {note}")
+            if count := alike.pop(note, 0):
+                more = f" (and {count - 1} more)" if count > 1 else ""
+                click.echo(f"note     line {row.line} {row.isic_id}: {note}{more}")
     for file in report.files_without_row:
         click.echo(f"no row   {file}")
     for row in report.refused:

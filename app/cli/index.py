@@ -1,10 +1,7 @@
 """`dermzoo index`."""
 
-import gc
 import json
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -15,7 +12,7 @@ from app.archive.hiding import settle
 from app.archive.index import index_folder
 from app.archive.index_report import IndexReport, shown
 from app.cli.configuration import config_option, read_settings
-from app.cli.opening import opened_archive
+from app.cli.opening import no_search_for_cycles, opened_archive
 from app.cli.progress import progress
 from app.corpus.licences import LICENCE_IDS, Licence
 from app.corpus.stating import Stated, checked_terms, state_terms
@@ -66,7 +63,7 @@ def index(
     terms = _terms(licence_id, attribution)
     stated: dict[str, Stated] = {}
     reports: dict[str, IndexReport] = {}
-    with opened_archive(read_settings(config)) as archive, _no_search_for_cycles():
+    with opened_archive(read_settings(config)) as archive, no_search_for_cycles():
         settle(archive, today())
         for folder in folders:
             name = shown(str(folder))
@@ -87,16 +84,6 @@ def index(
                 _print_stated(name, stated[name])
     if any(report.refused for report in reports.values()):
         sys.exit(1)
-
-
-@contextmanager
-def _no_search_for_cycles() -> Iterator[None]:
-    """Leave the collector out: batches are many objects and no cycles; looking for some took a fifth."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
 
 
 def _terms(licence_id: str | None, attribution: str | None) -> tuple[Licence, str | None] | None:

@@ -44,3 +44,11 @@ def block_contents(
     }
     single = {number: (value,) for number, value in contents.items() if value}
     return dict(sorted({**single, **{number: held for number, held in several.items() if held}}.items()))
+
+
+def citation(isic_id: str, licence: Licence, attribution: str | None) -> str:
+    """Return how an image is to be named, for Image Comments."""
+    parts = [isic_id]
+    if attribution:
+        parts.append(attribution.rstrip("."))
+    return f"{'. '.join(parts)}. {licence.title} {licence.url}"

@@ -51,6 +51,9 @@ File = bytes | Path
 # Keeps files and tells what became of each, in order, once they are durable.
 StoreFiles = Callable[[Sequence[File]], Sequence[Stored]]
 
+# Notes what is known of images whose files are held.
+Remember = Callable[[Sequence[Row]], None]
+
 # A batch costs one group of fsyncs and one transaction. It is held in memory, and lost if the run is killed.
 BATCH_FILES = 32
 BATCH_BYTES = 32 * 2**20
@@ -117,6 +120,7 @@ class _Converted:
     outcome: RowOutcome
     files: tuple[File, ...] = ()
     folder: Path | None = None
+    row: Row | None = None
 
 
 def import_rows(
@@ -127,6 +131,7 @@ def import_rows(
     run_caged: RunCaged,
     *,
     work_in: Path,
+    remember: Remember = lambda _rows: None,
 ) -> Iterator[RowOutcome]:
     """Import row by row; an outcome comes once its image is durable.
 
@@ -144,9 +149,9 @@ def import_rows(
             )
             sizes = [_size(file) for converted in batch for file in converted.files]
             if len(batch) >= BATCH_FILES or sum(sizes) >= BATCH_BYTES:
-                yield from _store(batch, store_files)
+                yield from _store(batch, store_files, remember)
                 batch = []
-        yield from _store(batch, store_files)
+        yield from _store(batch, store_files, remember)
 
 
 def _refused(row: BadRow) -> RowOutcome:
@@ -175,7 +180,7 @@ def _convert(
     if len(files) > 1:
         note = f"stored as a pyramid of {len(files)} levels: {sizes_of(picture.levels)}"
         outcome = replace(outcome, notes=(*outcome.notes, note))
-    return _Converted(outcome, files, folder)
+    return _Converted(outcome, files, folder, row)
 
 
 def _new_folder(working: Path) -> Path:
@@ -210,19 +215,31 @@ def _size(file: File) -> int:
     return len(file) if isinstance(file, bytes) else file.stat().st_size
 
 
-def _store(batch: Sequence[_Converted], store_files: StoreFiles) -> Iterator[RowOutcome]:
+def _store(batch: Sequence[_Converted], store_files: StoreFiles, remember: Remember) -> Iterator[RowOutcome]:
     stored = iter(store_files([file for converted in batch for file in converted.files]))
-    for converted in batch:
-        outcome = converted.outcome
-        results = [next(stored) for _ in converted.files]
-        if converted.folder:
-            shutil.rmtree(converted.folder, ignore_errors=True)
-        error = next((result.error for result in results if result.error is not None), None)
-        if error is not None:
-            outcome = _with_error(outcome, error)
-        elif results and not any(result.is_new for result in results):
-            outcome = replace(outcome, outcome=Outcome.ALREADY_THERE)
-        yield outcome
+    outcomes = [_outcome(converted, stored) for converted in batch]
+    remember(
+        [
+            converted.row
+            for converted, outcome in zip(batch, outcomes, strict=True)
+            if converted.row and outcome.outcome is not Outcome.REFUSED
+        ]
+    )
+    yield from outcomes
+
+
+def _outcome(converted: _Converted, stored: Iterator[Stored]) -> RowOutcome:
+    """Return what became of a row, from what became of its files, which come next."""
+    outcome = converted.outcome
+    results = [next(stored) for _ in converted.files]
+    if converted.folder:
+        shutil.rmtree(converted.folder, ignore_errors=True)
+    error = next((result.error for result in results if result.error is not None), None)
+    if error is not None:
+        return _with_error(outcome, error)
+    if results and not any(result.is_new for result in results):
+        return replace(outcome, outcome=Outcome.ALREADY_THERE)
+    return outcome
 
 
 def _with_error(outcome: RowOutcome, error: ArchiveError) -> RowOutcome:

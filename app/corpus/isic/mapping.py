@@ -9,7 +9,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import DermoscopicPhotographyImageStorage
 
 from app.corpus.isic import confocal, image, subject, uids
-from app.corpus.isic.block import Contents, block_contents
+from app.corpus.isic.block import Contents, block_contents, citation
 from app.corpus.isic.codes import code_item
 from app.corpus.isic.picture import Layout, Picture
 from app.corpus.isic.rows import Row
@@ -71,7 +71,7 @@ def map_to_dicom(row: Row, picture: Picture, options: MappingOptions, number: in
     subject.add_study(dataset, values, identity)
     subject.add_series(dataset, values, identity, site)
     _add_image(dataset, row, site, picture, number)
-    dataset.ImageComments = _citation(values["isic_id"], terms)
+    dataset.ImageComments = citation(values["isic_id"], terms.licence, terms.attribution)
     dataset.ContributingEquipmentSequence = [_converter(picture)]
     contents = block_contents(
         values,
@@ -100,13 +100,6 @@ def _add_image(dataset: Dataset, row: Row, site: Site, picture: Picture, number:
         confocal.add_confocal(dataset, values, site, picture, layout, number)
     if dataset.SOPClassUID == DermoscopicPhotographyImageStorage:
         image.add_dermoscopic(dataset, site)
-
-
-def _citation(isic_id: str, terms: Terms) -> str:
-    parts = [isic_id]
-    if terms.attribution:
-        parts.append(terms.attribution.rstrip("."))
-    return f"{'. '.join(parts)}. {terms.licence.title} {terms.licence.url}"
 
 
 def _converter(picture: Picture) -> Dataset:

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from typing import NamedTuple
 
@@ -90,16 +90,19 @@ _BODY_PARTS = (
 
 def find_site(values: Mapping[str, str]) -> Site:
     """Return the site of an image from its fields; the skin as a whole when nothing nearer is known."""
-    levels = [values[level] for level in SITE_LEVELS if level in values]
-    general = values.get("anatom_site_general")
-    special = values.get("anatom_site_special")
+    levels = tuple(values[level] for level in SITE_LEVELS if level in values)
+    return _site(levels, values.get("anatom_site_general"), values.get("anatom_site_special"))
+
+
+@lru_cache(maxsize=10_000)
+def _site(levels: tuple[str, ...], general: str | None, special: str | None) -> Site:
     # The longest prefix that has a code: the tree may have grown below it.
     prefixes = (":".join(levels[:depth]) for depth in range(len(levels), 0, -1))
     region = next((code for prefix in prefixes if (code := _code("paths", prefix))), None)
     if region is None and general:
         region = _code("general", general)
     structure = _code("special", special) if special in {"fingernail", "toenail"} else None
-    named = levels or ([general] if general else [])
+    named = levels or ((general,) if general else ())
     body_part = next((term for part, term in _BODY_PARTS if part in named), "SKIN")
     path = ":".join([*named, special] if special else named)
     return Site(path, region or SKIN, structure, body_part)
@@ -107,10 +110,14 @@ def find_site(values: Mapping[str, str]) -> Site:
 
 def find_diagnosis(values: Mapping[str, str]) -> Diagnosis | None:
     """Return the node of the tree that the fields name: by path, by flat label, or by benign/malignant."""
+    levels = tuple(values[level] for level in DIAGNOSIS_LEVELS if level in values)
+    return _diagnosis(levels, values.get("diagnosis", "").lower(), values.get("benign_malignant", ""))
+
+
+@lru_cache(maxsize=10_000)
+def _diagnosis(levels: tuple[str, ...], label: str, benign_malignant: str) -> Diagnosis | None:
     codes, by_label = _diagnoses()
-    levels = [values[level] for level in DIAGNOSIS_LEVELS if level in values]
-    label = values.get("diagnosis", "").lower()
-    root = values.get("benign_malignant", "").split("/")[0].capitalize()
+    root = benign_malignant.split("/", maxsplit=1)[0].capitalize()
     candidates = [":".join(levels[:depth]) for depth in range(len(levels), 0, -1)]
     flat = by_label.get(_FORMER_LABELS.get(label, label), "")
     # A label that contradicts its own benign/malignant column is believed no further than that column.

@@ -1,0 +1,18 @@
+"""`dermzoo metadata`: facts about images that are held."""
+
+import click
+
+from app.cli.metadata_apply import apply
+
+
+@click.group()
+def metadata() -> None:
+    """Join metadata to the images that are held, and get them out again.
+
+    \b
+      dermzoo metadata apply train.csv --dry-run     what would become of each row; nothing is changed
+      dermzoo metadata apply train.csv --license CC-BY-NC --attribution "The challenge"
+    """  # noqa: D301 click wants the character
+
+
+metadata.add_command(apply)

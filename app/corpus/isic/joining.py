@@ -1,0 +1,203 @@
+"""Joining rows of metadata to the instances that are held of their images, a batch a transaction.
+
+A run that was killed is run again: what is shown already is found to be so, and the rest is written.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cached_property
+
+import orjson
+from sqlalchemy import Connection
+
+from app.archive.archive import Archive
+from app.archive.hiding import hide_images, unhide
+from app.catalog.documents import Attributes
+from app.catalog.images import (
+    KnownImage,
+    documents_of,
+    images_of,
+    instances_held,
+    instances_named,
+    instances_stating,
+    packed_overlays,
+    remember_images,
+)
+from app.catalog.overlays import packed_overlay, show
+from app.corpus.isic.joined import Joined, SetTerms, as_stated, join
+from app.corpus.isic.rows import BadRow, Row
+from app.errors import NotImportable
+
+BATCH_ROWS = 500
+SOP_INSTANCE_UID = "sop_instance_uid"  # a column, where a set has been given to DICOM files by somebody
+
+
+class Fate(StrEnum):
+    """What became of a row."""
+
+    MATCHED = "matched"
+    ALREADY_SO = "already so"
+    NOT_HELD = "matched nothing"
+    NOT_PUBLIC = "not public"
+    INVALID = "invalid"
+
+
+@dataclass(frozen=True, slots=True)
+class RowFate:
+    """A row and what became of it; `lacks_terms` when its pixels are not served."""
+
+    row: Row | BadRow
+    fate: Fate
+    lacks_terms: bool = False
+
+
+@dataclass(slots=True)
+class _Batch:
+    """What is read before a batch is written."""
+
+    matches: dict[str, list[str]]
+    known: dict[str, KnownImage]
+    shown: dict[str, bytes]
+    fates: list[RowFate] = field(default_factory=list)
+    images: list[KnownImage] = field(default_factory=list)
+    overlays: dict[str, Attributes] = field(default_factory=dict)
+    hidden: list[KnownImage] = field(default_factory=list)
+    returned: list[KnownImage] = field(default_factory=list)
+
+
+class Joiner:
+    """Joins the rows of one source; `changes_nothing` for a rehearsal."""
+
+    def __init__(
+        self, archive: Archive, terms: SetTerms, source: str, *, changes_nothing: bool = False
+    ) -> None:
+        self._archive = archive
+        self._terms = terms
+        self._source = source
+        self._changes_nothing = changes_nothing
+
+    @cached_property
+    def _named(self) -> dict[str, list[str]]:
+        with self._archive.catalog.read() as connection:
+            return instances_named(connection)
+
+    def join(self, rows: Sequence[Row | BadRow]) -> list[RowFate]:
+        """Join a batch of rows, in one transaction; return what became of each, in order."""
+        good = [row for row in rows if isinstance(row, Row)]
+        self._read_names()
+        with self._archive.catalog.read() as connection:
+            batch = self._read(connection, good)
+        for row in rows:
+            batch.fates.append(
+                RowFate(row, Fate.INVALID) if isinstance(row, BadRow) else self._place(row, batch)
+            )
+        if self._changes_nothing:
+            return batch.fates
+        self._write(batch)
+        return self._with_returned(batch) if batch.returned else batch.fates
+
+    def _with_returned(self, batch: _Batch) -> list[RowFate]:
+        """Join the rows of images that are public again, now that their files are registered."""
+        unhide(self._archive)
+        self.__dict__.pop("_named", None)
+        returned = {image.isic_id for image in batch.returned}
+        again = iter(self.join([fate.row for fate in batch.fates if fate.row.isic_id in returned]))
+        return [next(again) if fate.row.isic_id in returned else fate for fate in batch.fates]
+
+    def _read_names(self) -> None:
+        """Read the names of files once, before a batch is: they are many."""
+        assert self._named is not None
+
+    def _read(self, connection: Connection, rows: Sequence[Row]) -> _Batch:
+        isic_ids = [row.isic_id for row in rows]
+        by_uid = {row.isic_id: row.published.get(SOP_INSTANCE_UID, "").strip() for row in rows}
+        held = instances_held(connection, {uid for uid in by_uid.values() if uid})
+        stating = instances_stating(connection, isic_ids)
+        matches = {
+            isic_id: [uid] if uid in held else stating.get(isic_id) or self._named.get(isic_id, [])
+            for isic_id, uid in by_uid.items()
+        }
+        known = images_of(connection, isic_ids)
+        # Files may say themselves what their image is: what is joined is added to it.
+        stated = {uids[0]: isic_id for isic_id, uids in stating.items() if isic_id not in known}
+        for uid, document in documents_of(connection, stated).items():
+            isic_id = stated[uid]
+            if image := as_stated(isic_id, document):
+                known[isic_id] = image
+        shown = packed_overlays(connection, {uid for uids in matches.values() for uid in uids})
+        return _Batch(matches, known, shown)
+
+    def _place(self, row: Row, batch: _Batch) -> RowFate:
+        """Decide what is to become of a row."""
+        before, uids = batch.known.get(row.isic_id), batch.matches[row.isic_id]
+        if row.values.get("public") == "NO":
+            batch.hidden.append(hidden_image(row.isic_id, self._source, before, uids))
+            return RowFate(row, Fate.NOT_PUBLIC)
+        if before and not before.is_public:
+            # Who hid it may show it again; facts follow when its files are registered.
+            if before.source == self._source and row.values.get("public") == "YES":
+                batch.returned.append(KnownImage(row.isic_id, self._source, before.sop_instance_uid))
+            return RowFate(row, Fate.NOT_PUBLIC)
+        if not uids:
+            return RowFate(row, Fate.NOT_HELD)
+        try:
+            joined = join(row, before, self._terms, self._source, uids[0])
+        except NotImportable as error:
+            return RowFate(BadRow(row.line, row.isic_id, error), Fate.INVALID)
+        if isinstance(joined, BadRow):
+            return RowFate(joined, Fate.INVALID)
+        batch.known[row.isic_id] = joined.image  # for a row of the same image further down
+        fate = self._decide(joined, before, uids, batch)
+        return RowFate(row, fate, lacks_terms=not joined.has_terms)
+
+    def _decide(self, joined: Joined, before: KnownImage | None, uids: Sequence[str], batch: _Batch) -> Fate:
+        wanted = packed_overlay(joined.shown)
+        behind = [uid for uid in uids if batch.shown.get(uid) != wanted]
+        says_so = not batch.shown.keys() & set(uids)  # the files do, so that nothing is shown beside them
+        if before and _without_source(before) == _without_source(joined.image) and (says_so or not behind):
+            if before != joined.image:
+                batch.images.append(joined.image)
+            return Fate.ALREADY_SO
+        for uid in uids:
+            batch.overlays[uid] = joined.shown
+            batch.shown[uid] = wanted
+        batch.images.append(joined.image)
+        return Fate.MATCHED
+
+    def _write(self, batch: _Batch) -> None:
+        images = {image.isic_id: image for image in (*batch.images, *batch.hidden, *batch.returned)}
+        if images:
+            with self._archive.catalog.write() as connection:
+                show(connection, batch.overlays, batch.shown)
+                remember_images(connection, list(images.values()))
+        if batch.hidden:
+            hide_images(self._archive, [image.isic_id for image in batch.hidden])
+
+
+def hidden_image(
+    isic_id: str, source: str, before: KnownImage | None, sop_instance_uids: Sequence[str]
+) -> KnownImage:
+    """Return what is kept of an image that nobody is to be shown: nothing that tells of it."""
+    uid = sop_instance_uids[0] if sop_instance_uids else before.sop_instance_uid if before else None
+    public_from = before.public_from if before else None
+    return KnownImage(isic_id, source, uid, is_public=False, public_from=public_from)
+
+
+def _without_source(image: KnownImage) -> bytes:
+    return orjson.dumps([image.sop_instance_uid, dict(image.known), dict(image.published)])
+
+
+def in_batches(rows: Iterator[Row | BadRow]) -> Iterator[list[Row | BadRow]]:
+    """Cut rows into batches; an image is at most once in each, so that its second row sees the first."""
+    batch: list[Row | BadRow] = []
+    seen: set[str] = set()
+    for row in rows:
+        isic_id = row.isic_id
+        if len(batch) >= BATCH_ROWS or (isic_id and isic_id in seen):
+            yield batch
+            batch, seen = [], set()
+        batch.append(row)
+        seen.add(isic_id or "")
+    if batch:
+        yield batch
