@@ -14,6 +14,7 @@ import pytest
 from pydicom import dcmread
 
 from app.cage import Cage
+from app.corpus.isic import importer
 from app.corpus.isic.files import list_pictures
 from app.corpus.isic.importer import Outcome, RowOutcome, import_rows
 from app.corpus.isic.mapping import MappingOptions
@@ -156,6 +157,31 @@ def test_a_photograph_keeps_its_samples_and_profile_whatever_its_file(tmp_path: 
         assert "encoded without loss" in dataset.DerivationDescription
         frame = dataset.PixelData[20:]  # after the offset table and the item's header
         np.testing.assert_array_equal(imagecodecs.jpegls_decode(frame), samples)
+
+
+def test_working_files_go_with_their_batch_or_their_refusal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importer, "BATCH_FILES", 1)
+    (tmp_path / "images").mkdir()
+    lines = ["isic_id,copyright_license,image_type"]
+    for number in range(3):
+        data = png_bytes(noise(30, 40))
+        (tmp_path / "images" / f"ISIC_{number}.png").write_bytes(data[:-30] if number == 1 else data)
+        lines.append(f"ISIC_{number},CC-0,RCM: mosaic")
+    (tmp_path / "metadata.csv").write_text("\n".join(lines) + "\n")
+    seen = []
+    for outcome in import_rows(
+        list_pictures(tmp_path / "images"),
+        tmp_path / "metadata.csv",
+        MappingOptions(),
+        Kept(),
+        call,
+        work_in=tmp_path / "work",
+    ):
+        seen.append(outcome.outcome)
+        assert list((tmp_path / "work").glob("*/*")) == []
+    assert seen == [Outcome.IMPORTED, Outcome.REFUSED, Outcome.IMPORTED]
 
 
 def test_what_a_killed_run_left_is_removed_and_what_another_works_in_is_not(tmp_path: Path) -> None:
