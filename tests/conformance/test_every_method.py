@@ -17,8 +17,9 @@ from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, JPEGBaseline8Bit
 from requests import HTTPError
 
-from tests.conformance.conftest import OF_ORTHANC, Proxied
+from tests.conformance.conftest import OF_ORTHANC
 from tests.factories import make_instance, uid
+from tests.proxy.sample import Proxied
 from tests.servers import Server
 
 UIDS = tuple[str, str, str]

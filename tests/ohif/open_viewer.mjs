@@ -79,7 +79,9 @@ async function openStudy(named, frames) {
 try {
   // the tour that greets a newcomer would cover the picture
   await page.addLocatorHandler(page.getByText('Skip all'), button => button.click());
+  const listed = page.waitForResponse(response => response.url().includes('/studies?'));
   await page.goto(viewerUrl);
+  await listed; // on a busy machine the network is idle before the viewer has asked
   await page.locator('tbody tr').first().waitFor();
   await page.waitForLoadState('networkidle');
   const rows = await page.locator('tbody tr').allInnerTexts();
