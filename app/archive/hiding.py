@@ -18,6 +18,7 @@ from app.archive.index_report import IndexReport
 from app.archive.store import sweep
 from app.archive.thumbnails import forget_thumbnails
 from app.archive.walk import FoundFile
+from app.catalog.commitments import forget_results
 from app.catalog.entry import Entry, read_entry
 from app.catalog.files import (
     KnownFile,
@@ -39,6 +40,7 @@ from app.catalog.hidden import (
     with_a_date,
 )
 from app.catalog.holdings import Held, held_named
+from app.catalog.learning import learn_again, parents_of_held
 from app.catalog.register import Location, Outcome, forget_files, register
 from app.errors import ArchiveError
 from app.storage.in_place import real_name
@@ -123,8 +125,11 @@ def settle(archive: Archive, today: str) -> None:
 def _take_away(connection: Connection, uids: Sequence[str], held: Sequence[Held], purged: set[str]) -> None:
     files = holders(connection, [each.sop_instance_uid for each in held])
     folders = folder_ids(connection, {each.folder for each in held if each.folder is not None})
+    parents = parents_of_held(connection, files)
     forget_files(connection, [holder.file_id for holder in files.values()])
+    learn_again(connection, *parents)
     forget_announcements(connection, uids)
+    forget_results(connection, uids)
     remember_problems(
         connection,
         [

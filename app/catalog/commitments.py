@@ -72,6 +72,25 @@ def complete_commitment(
     )
 
 
+def forget_results(connection: Connection, sop_instance_uids: Iterable[str]) -> None:
+    """Let the results that name one of these instances be made anew, when they are asked for."""
+    named = set(sop_instance_uids)
+    rows = connection.execute(
+        select(commitment.c.transaction_uid, commitment.c.request).where(commitment.c.result.is_not(None))
+    )
+    stale = [
+        row.transaction_uid
+        for row in rows
+        if not named.isdisjoint(uid for _, uid in orjson.loads(row.request))
+    ]
+    for some in chunks(stale):
+        connection.execute(
+            update(commitment)
+            .where(commitment.c.transaction_uid.in_(some))
+            .values(result=None, completed_at=None)
+        )
+
+
 def find_commitment(connection: Connection, transaction_uid: str) -> Commitment | None:
     """Return the request of this UID."""
     row = connection.execute(

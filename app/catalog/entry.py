@@ -111,6 +111,11 @@ def entry(scanned: Scanned, size: int, mtime_ns: int, sha256: bytes) -> Entry:
     )
 
 
+def said_of(level: Level, attributes: Attributes) -> dict[str, Any]:
+    """Return the columns of a study or series that follow from what one of its instances says."""
+    return _columns(level, attributes) | {"attributes": _of_level(level, attributes)}
+
+
 def _of_level(level: Level, attributes: Attributes) -> bytes:
     tags = TAGS[level]
     return documents.dump_ordered({tag: attribute for tag, attribute in attributes.items() if tag in tags})

@@ -19,7 +19,7 @@ from app.archive.withdraw import withdraw
 from app.catalog.changes import changes_after
 from app.catalog.corpus_models import image
 from app.catalog.holdings import Reference, totals
-from app.dicom.matching import Level, Query
+from app.dicom.matching import Fuzzy, Level, Query, Wildcard
 from app.errors import Gone, NotFound, NotPublic
 from tests.factories import instance_bytes, uid, write_instance
 
@@ -241,3 +241,21 @@ def test_the_watch_lets_in_by_itself(archive: Archive) -> None:
 
 def test_nothing_held_of_an_image_is_no_error(archive: Archive) -> None:
     assert hide_images(archive, ["ISIC_0000001"]).instances == 0
+
+
+def test_study_and_series_say_what_those_that_stay_say(archive: Archive) -> None:
+    """What the first instance of a study says of it holds for all; of a hidden one nothing may be left."""
+    secret = {"StudyDescription": "secret", "SeriesDescription": "secret", "PatientName": "Secret^Name"}
+    spoken = {"StudyDescription": "open", "SeriesDescription": "open", "PatientName": "Open^Name"}
+    store(archive, instance_bytes(name="a", **secret), instance_bytes(name="b", **spoken))
+    hidden(archive, "a")
+    for level in Level:
+        [answer] = search_archive(archive, Query(level, (), include="all")).answers
+        assert b"ecret" not in answer
+        assert b"open" in answer
+    for name, count in (("Open", 1), ("Secret", 0)):
+        literal = Wildcard(f"{name}*")
+        for match in (literal, Fuzzy((name,), literal)):
+            query = Query(Level.STUDY, (("00100010", match),))
+            assert len(search_archive(archive, query).answers) == count
+    assert verify(archive).is_sound
