@@ -18,13 +18,10 @@ from sqlalchemy import (
     select,
     union,
 )
-from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql.compiler import SQLCompiler
-from sqlalchemy.sql.functions import GenericFunction
-from sqlalchemy.types import Boolean
 
 from app.catalog.attributes import Attribute
 from app.catalog.corpus_models import fact
+from app.catalog.expressions import like_dicom, unindexed
 from app.catalog.models import instance, name_term, series, study
 from app.catalog.scope import Sieve, counted, has_members, is_within
 from app.dicom.matching import (
@@ -37,9 +34,10 @@ from app.dicom.matching import (
     SingleValue,
     UIDList,
     Wildcard,
+    names_groups,
     time_bounds,
 )
-from app.dicom.person_names import fold_name, sound
+from app.dicom.person_names import GROUPS, fold_name, key_groups, sound
 
 TABLES = {Level.STUDY: study, Level.SERIES: series, Level.INSTANCE: instance}
 
@@ -71,46 +69,6 @@ Comparison = Operator | NameTerms
 Asked = tuple[Comparison, Any]  # the values of NameTerms are a dict, by the end of the parameter's name
 
 
-class like_dicom(GenericFunction[bool]):  # noqa: N801 the name it has in SQL expressions
-    """`column like_dicom pattern`: GLOB on SQLite and LIKE on PostgreSQL, both of them heeding case."""
-
-    type = Boolean()
-    inherit_cache = True
-
-
-@compiles(like_dicom, "sqlite")
-def _glob(element: like_dicom, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ANN401
-    column, pattern = (compiler.process(clause, **options) for clause in element.clauses)
-    return f"{column} GLOB {pattern}"
-
-
-@compiles(like_dicom, "postgresql")
-def _like(element: like_dicom, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ANN401
-    column, pattern = (compiler.process(clause, **options) for clause in element.clauses)
-    return f"{column} LIKE {pattern}"
-
-
-class unindexed(GenericFunction[Any]):  # noqa: N801 the name it has in SQL expressions
-    """A column that SQLite's planner, which takes every value for a rare one, is to use no index for."""
-
-    inherit_cache = True
-
-    def __init__(self, column: ColumnElement[Any]) -> None:
-        super().__init__(column, type_=column.type)
-
-
-@compiles(unindexed, "sqlite")
-def _plus(element: unindexed, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ANN401
-    (column,) = (compiler.process(clause, **options) for clause in element.clauses)
-    return f"+{column}"
-
-
-@compiles(unindexed, "postgresql")
-def _column(element: unindexed, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ANN401
-    (column,) = (compiler.process(clause, **options) for clause in element.clauses)
-    return column
-
-
 _GLOB = str.maketrans({"[": "[[]"})
 _LIKE = str.maketrans({"*": "%", "?": "_", "%": r"\%", "_": r"\_", "\\": r"\\"})
 
@@ -124,6 +82,9 @@ def comparisons(attribute: Attribute, match: Match, *, is_sqlite: bool) -> Itera
         if isinstance(match, SingleValue | Wildcard):
             text = match.value if isinstance(match, SingleValue) else match.pattern
             yield Operator.LIKE, _pattern(f"*{text}*", is_sqlite=is_sqlite)
+        return
+    if names_groups(attribute.tag, match):
+        yield from _first_group_comparisons(attribute, match, is_sqlite=is_sqlite)
         return
     match match:
         case Empty():
@@ -156,6 +117,18 @@ def _value_comparisons(attribute: Attribute, value: str) -> Iterator[Asked]:
         yield Operator.EQUAL, fold_name(value) if attribute.vr == "PN" else value
 
 
+def _first_group_comparisons(attribute: Attribute, match: Match, *, is_sqlite: bool) -> Iterator[Asked]:
+    """Yield what narrows a search for component groups of a name; their documents decide."""
+    assert isinstance(match, SingleValue | Wildcard)
+    key = match.value if isinstance(match, SingleValue) else match.pattern
+    for group, text in key_groups(key):
+        if group == GROUPS[0]:  # a name that has it, has it in its column
+            is_pattern = isinstance(match, Wildcard) and ("*" in text or "?" in text)
+            yield from comparisons(
+                attribute, Wildcard(text) if is_pattern else SingleValue(text), is_sqlite=is_sqlite
+            )
+
+
 def _pattern(pattern: str, *, is_sqlite: bool) -> str:
     return pattern.translate(_GLOB if is_sqlite else _LIKE)
 
@@ -184,7 +157,7 @@ def _fuzzy_comparison(attribute: Attribute, match: Fuzzy, *, is_sqlite: bool) ->
             f"_high{number}": word + MAX_CODE_POINT,
             f"_sound{number}": sound(word) or word,
         }
-    literally: list[Operator] = []
+    literally: list[Operator] = [Operator.NEVER] if names_groups(attribute.tag, match.literal) else []
     for operator, value in comparisons(attribute, match.literal, is_sqlite=is_sqlite):
         assert isinstance(operator, Operator)
         values[f"_{len(literally)}"] = value
@@ -226,19 +199,6 @@ def condition(
         # The index alone is read, which is a fraction of the rows.
         return table.c.id.in_(select(table.c.id).where(compare(column, comparison, name)))
     return compare(column if leads else unindexed(column), comparison, name)
-def _below(level: Level, own: ColumnElement[bool], *, leads: bool) -> ColumnElement[bool]:
-    """Return the condition on a study or series that any of its instances meets one."""
-    if level == Level.SERIES:
-        number, found = series.c.id, select(instance.c.series_id)
-        linked = instance.c.series_id == series.c.id
-    else:
-        other = series.alias("other_series")
-        number = study.c.id
-        found = select(other.c.study_id).join(instance, instance.c.series_id == other.c.id)
-        linked = other.c.study_id == study.c.id
-    return number.in_(found.where(own)) if leads else found.where(own, linked).exists()
-
-
 
 
 def _modalities_condition(
@@ -264,6 +224,19 @@ def _fact_condition(attribute: Attribute, comparison: Comparison, name: str) -> 
         return ~own
     found = select(fact.c.instance_id).where(fact.c.attribute == number)
     return instance.c.id.in_(found.where(compare(fact.c.value, comparison, name)))
+
+
+def _below(level: Level, own: ColumnElement[bool], *, leads: bool) -> ColumnElement[bool]:
+    """Return the condition on a study or series that any of its instances meets one."""
+    if level == Level.SERIES:
+        number, found = series.c.id, select(instance.c.series_id)
+        linked = instance.c.series_id == series.c.id
+    else:
+        other = series.alias("other_series")
+        number = study.c.id
+        found = select(other.c.study_id).join(instance, instance.c.series_id == other.c.id)
+        linked = other.c.study_id == study.c.id
+    return number.in_(found.where(own)) if leads else found.where(own, linked).exists()
 
 
 def compare(column: ColumnElement[Any], operator: Operator, name: str) -> ColumnElement[bool]:

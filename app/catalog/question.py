@@ -15,6 +15,7 @@ from app.dicom.matching import (
     Universal,
     moment_bounds,
     moment_pairs,
+    names_groups,
 )
 from app.dicom.private_block import CREATOR, CREATOR_TAG, ELEMENT_BY_TAG, GROUP
 from app.dicom.tags import keyword
@@ -73,7 +74,7 @@ def is_answered_at_once(query: Query) -> bool:
 
     Any other search may read through a table, and is for a thread of its own.
     """
-    if query.order or not all(_has_column_alone(tag) for tag, _ in query.matches):
+    if query.order or not all(_has_column_alone(tag, match) for tag, match in query.matches):
         return False
     if query.study_instance_uid is not None:
         return True
@@ -84,10 +85,10 @@ def is_answered_at_once(query: Query) -> bool:
     return leads or not query.matches
 
 
-def _has_column_alone(tag: str) -> bool:
-    """Tell whether SQL decides about a key; items of a sequence are looked at in the documents."""
+def _has_column_alone(tag: str, match: Match) -> bool:
+    """Tell whether SQL decides about a key; items of a sequence are looked at in the documents, and names."""
     attribute = BY_TAG.get(tag)
-    return attribute is not None and not attribute.is_in_sequence
+    return attribute is not None and not attribute.is_in_sequence and not names_groups(tag, match)
 
 
 def question(query: Query, *, is_sqlite: bool) -> Question:
@@ -108,7 +109,8 @@ def question(query: Query, *, is_sqlite: bool) -> Question:
             continue
         if attribute is not None:
             asked += ((tag, one) for one in comparisons(attribute, match, is_sqlite=is_sqlite))
-        if (attribute is None or attribute.is_in_sequence) and not isinstance(match, Universal):
+        is_narrowed = attribute is None or attribute.is_in_sequence or names_groups(tag, match)
+        if is_narrowed and not isinstance(match, Universal):
             tested.append((tag, match))
             if tag in ELEMENT_BY_TAG and tag not in others:
                 tested.append((CREATOR_TAG, SingleValue(CREATOR)))

@@ -7,8 +7,8 @@ from enum import IntEnum
 from math import isfinite
 from typing import Literal
 
+from app.dicom.person_names import has_groups, key_groups, words
 from app.dicom.private_block import LICENCE_ID, tag_of_element
-from app.dicom.person_names import words
 from app.dicom.tags import keyword, time_of, value_multiplicity, value_representation
 from app.errors import InvalidQuery
 
@@ -194,6 +194,11 @@ def _parse_text(tag: str, vr: str, text: str, semantics: Semantics) -> Match:
         if not text.strip("* "):
             return Universal()
         literal = Wildcard(text.strip(" "))
+    if vr == "PN" and has_groups(text):
+        if not key_groups(text):
+            return Universal()
+        if isinstance(literal, Wildcard):  # of which component group a word is, sounds do not tell
+            return literal
     if vr == "PN" and semantics.fuzzy and (asked := words(text)):
         return Fuzzy(tuple(dict.fromkeys(asked))[:MOST_WORDS], literal)
     return literal
@@ -254,6 +259,13 @@ def time_bounds(vr: str, text: str) -> tuple[str, str]:
     if fraction:
         return f"{whole}.{fraction:0<6}", f"{whole}.{fraction:9<6}"
     return whole + low[len(whole) :], whole + high[len(whole) :]
+
+
+def names_groups(tag: str, match: Match) -> bool:
+    """Whether a match is about component groups of a person name: a column holds the first alone."""
+    if value_representation(tag) != "PN" or not isinstance(match, SingleValue | Wildcard):
+        return False
+    return has_groups(match.value if isinstance(match, SingleValue) else match.pattern)
 
 
 def moment_pairs(matches: Mapping[str, Match]) -> list[tuple[str, str, Range, Range]]:

@@ -23,6 +23,7 @@ _LETTERS = str.maketrans(
 )
 _WORD = re.compile(r"[^\W_]+")
 
+GROUPS = ("Alphabetic", "Ideographic", "Phonetic")  # as the DICOM JSON Model calls them, in their order
 SOUND = "~"  # begins a term that is a sound: no word does
 
 
@@ -34,6 +35,17 @@ def fold_name(name: str) -> str:
 def first_group(name: Mapping[str, str] | None) -> str:
     """Return the component group that literal matching looks at: the first that there is."""
     return next(iter((name or {}).values()), "")
+
+
+def has_groups(key: str) -> bool:
+    """Whether a key names component groups (PS3.5 6.2.1.2): each is compared with that of the name."""
+    return "=" in key
+
+
+def key_groups(key: str) -> list[tuple[str, str]]:
+    """Return the component groups that a key names, each with its value; one without a value matches any."""
+    values = zip(GROUPS, key.split("="), strict=False)
+    return [(group, value.strip(" ")) for group, value in values if value.strip("* ")]
 
 
 def words(name: str) -> list[str]:

@@ -19,7 +19,14 @@ from app.dicom.matching import (
     Wildcard,
     time_bounds,
 )
-from app.dicom.person_names import first_group, fold_name, name_terms, names_match
+from app.dicom.person_names import (
+    first_group,
+    fold_name,
+    has_groups,
+    key_groups,
+    name_terms,
+    names_match,
+)
 
 Matches = Callable[[str, Any], bool]  # of a VR and one value of it
 
@@ -47,12 +54,24 @@ def value_matcher(match: Match) -> Matches:
     raise AssertionError(match)
 
 
+def _name_test(key: str, comparison: Callable[[str], Callable[[str], bool]]) -> Callable[[Any], bool]:
+    """Return the comparison of person names: of the first group there is, or of each that the key names."""
+    if not has_groups(key):
+        is_match = comparison(fold_name(key))
+        return lambda value: isinstance(value, dict) and is_match(fold_name(first_group(value)))
+    tests = [(group, comparison(fold_name(text))) for group, text in key_groups(key)]
+    return lambda value: (
+        isinstance(value, dict)
+        and all(is_match(fold_name(value.get(group, ""))) for group, is_match in tests)
+    )
+
+
 def _equals(key: str) -> Matches:
-    folded, number = fold_name(key), _number(key)
+    is_name, number = _name_test(key, lambda folded: folded.__eq__), _number(key)
 
     def matches(vr: str, value: Any) -> bool:  # noqa: ANN401 a JSON value
         if vr == "PN":
-            return isinstance(value, dict) and fold_name(first_group(value)) == folded
+            return is_name(value)
         if vr in NUMBER_VRS:
             return number is not None and _same_number(vr, value, number)
         if vr in RANGE_VRS:
@@ -90,11 +109,11 @@ def _as_float32(number: float) -> float | None:
 
 
 def _like(pattern: str) -> Matches:
-    exact, folded = wildcard_matcher(pattern), wildcard_matcher(fold_name(pattern))
+    exact, is_name = wildcard_matcher(pattern), _name_test(pattern, wildcard_matcher)
 
     def matches(vr: str, value: Any) -> bool:  # noqa: ANN401 a JSON value
         if vr == "PN":
-            return isinstance(value, dict) and folded(fold_name(first_group(value)))
+            return is_name(value)
         return vr not in NUMBER_VRS and isinstance(value, str) and exact(value)
 
     return matches

@@ -7,7 +7,6 @@ from app.archive.query import search_patients
 from app.catalog.attributes import matched_from
 from app.dicom.json_model import Attribute
 from app.dicom.matching import Level, Match, Query, Semantics, UIDList, parse_match
-from app.dicom.tags import value_representation
 from app.dicom.uids import IMPLICIT_VR_LITTLE_ENDIAN
 from app.dimse.association import Message
 from app.dimse.cancelling import Cancellation
@@ -105,7 +104,7 @@ def _matched_tags(identifier: Identifier) -> set[str]:
 
 def query_of(identifier: Identifier, extended: Extended) -> Query:
     """Build the query of an identifier; raises InvalidQuery for a value that its VR does not allow."""
-    keys = [(path, _literal(path, text, extended)) for path, text in identifier.matching_keys()]
+    keys = list(identifier.matching_keys())
     semantics = Semantics(fuzzy=extended.fuzzy, combined_times=extended.combined_time)
     level = LEVELS.get(identifier.level, Level.STUDY)
     matches = {path: parse_match(path, text, semantics) for path, text in keys if text.strip("* ")}
@@ -127,13 +126,6 @@ def _take_parent(matches: dict[str, Match], tag: str) -> str | None:
         return None
     del matches[tag]
     return match.values[0]
-
-
-def _literal(path: str, text: str, extended: Extended) -> str:
-    """Return a name's first component group, which is what literal matching compares."""
-    if extended.fuzzy or "=" not in text or value_representation(path) != "PN":
-        return text
-    return next(filter(None, text.split("=")), "")
 
 
 def require_keys(identifier: Identifier, root: Root, *, relational: bool) -> None:

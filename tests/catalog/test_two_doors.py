@@ -17,11 +17,13 @@ from app.catalog.names import name_rows
 from app.catalog.search import PageMemory, search_within
 from app.dicom.document_matching import document_test
 from app.dicom.matching import Level, Query, Semantics, parse_match
+from app.dicom.person_names import GROUPS
 from app.dicom.tags import parse_attribute, value_representation
 from app.errors import InvalidQuery
 
 TEXTS = ["", "A", "a", "AB", "a*b", "100%", "a_b", "[x]", "A\\B", "ÄÖ", "ab cd", "B A", "\u0142"]
 NAMES = ["", "Müller^Anna", "MULLER^Bert", "Smith^John", "Smyth^Jon=史密斯", "O'Brien^Pat", "^", "Ærø^Å"]
+NAMES += ["=山田^太郎", "Yamada^Tarou=山田^太郎=やまだ^たろう", "Yamada^Jirou==やまだ^じろう", "Anna=ANNA"]
 DATES = ["", "20190115", "20200630", "20200701", "19991231"]
 TIMES = ["", "10", "1030", "103015", "235959.5", "000000.000001"]
 NUMBERS = [None, 0, 1, 7, -3, 2**31 - 1]
@@ -50,8 +52,8 @@ def attribute(keyword: str, value: object) -> dict[str, object]:
     if value in {"", None}:
         return {"vr": vr}
     if vr == "PN":
-        parts = zip(("Alphabetic", "Ideographic"), str(value).split("="), strict=False)
-        return {"vr": vr, "Value": [dict(parts)]}
+        parts = zip(GROUPS, str(value).split("="), strict=False)
+        return {"vr": vr, "Value": [{group: text for group, text in parts if text}]}
     # A backslash divides values, of which these attributes have one: the column holds the whole.
     return {"vr": vr, "Value": [value]}
 
@@ -103,6 +105,22 @@ def doors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Doors]:
 pieces = st.text(alphabet="AaB*?_%[]^\\ ä1", max_size=4)
 dates = st.sampled_from([date for date in DATES if date])
 times = st.sampled_from([time for time in TIMES if time])
+groups = st.sampled_from(
+    [
+        "",
+        "*",
+        "yamada^*",
+        "Yamada^Tarou",
+        "山田*",
+        "山田^太郎",
+        "*太郎",
+        "史密?",
+        "や*",
+        "やまだ^たろう",
+        "anna",
+        "*a*",
+    ]
+)
 key_values = {
     "DA": st.one_of(dates, st.tuples(dates | st.just(""), dates | st.just("")).map("-".join)),
     "TM": st.one_of(times, st.tuples(times | st.just(""), times | st.just("")).map("-".join)),
@@ -110,6 +128,8 @@ key_values = {
     "PN": st.sampled_from(
         ["müll*", "*ER*", "smith", "smyth^john", "anna", "obrien", "a*", "史*", "pat o'brien"]
     )
+    | groups
+    | st.lists(groups, min_size=2, max_size=3).map("=".join)
     | pieces,
 }
 asked = st.sampled_from([*VALUES, *(f"RequestAttributesSequence.{inside}" for inside in INSIDE)]).flatmap(
