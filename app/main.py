@@ -33,8 +33,9 @@ from app.throttle.refusals import refuse
 from app.web import errors, health
 from app.web.authentication import Authentication
 from app.web.capabilities import Capabilities, Offered
+from app.web.collection_resources import curating_routes
 from app.web.cors import Options, PublicCors
-from app.web.dicomweb import dicomweb_routes
+from app.web.dicomweb import collection_routes, dicomweb_routes
 from app.web.openapi import describe
 from app.web.problem_forms import in_form
 from app.web.protocol import APP_STATE, Deadlines
@@ -112,6 +113,8 @@ def _add_routes(app: FastAPI, limits: RouteLimits) -> None:
     # In the order they are tried: a viewer asks for these.
     app.router.routes[:0] = [
         *dicomweb_routes(SERVICE_PATH, limits),
+        *collection_routes(limits),
+        *curating_routes(limits),
         *relation_routes(limits),
     ]
     for path, endpoint, answer in (

@@ -19,6 +19,7 @@ from pydantic_settings import (
 DEFAULT_CONFIG = Path("config/dermzoo.toml")
 CONFIG_VARIABLE = "DERMZOO_CONFIG_FILE"  # how `dermzoo serve` tells its worker processes which file to read
 SERVICE_PATH = "/dicom-web"
+COLLECTIONS_PATH = "/collections"  # each is a service of its own, at COLLECTIONS_PATH/NAME + SERVICE_PATH
 
 Network = IPv4Network | IPv6Network
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
+from app.archive.extents import Extents
 from app.archive.registrar import Registrar
 from app.archive.unconvertible import Unconvertible
 from app.cage import Cage
@@ -26,6 +27,7 @@ class Archive:
     cage: Cage
     pages: PageMemory = field(default_factory=PageMemory)
     registrar: Registrar = field(default_factory=Registrar)
+    extents: Extents = field(default_factory=Extents)
     unconvertible: Unconvertible = field(default_factory=Unconvertible)
 
     @classmethod

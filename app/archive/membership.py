@@ -59,7 +59,7 @@ def remove_members(archive: Archive, slug: str, names: Iterable[str], *, dry_run
             hidden = {name: {uid} for name, uid in meant.hidden.items() if uid is not None}
             by_name = {name: hidden.get(name, meant.held.get(name, {name})) for name in some}
             there = members_of(connection, line[0].id, {uid for uids in by_name.values() for uid in uids})
-            gone = _to_remove(by_name, there, report)
+            gone = _to_remove(by_name, there, meant.held, report)
             report.changed += len(gone)
             if gone and not dry_run:
                 remove_own(connection, line, gone)
@@ -128,16 +128,19 @@ def _wanted(meant: Meant, names: Some[str], report: Report, *, is_public: bool) 
     return list(wanted)
 
 
-def _to_remove(by_name: dict[str, set[str]], there: dict[str, bool], report: Report) -> list[str]:
-    """Return the UIDs of own members; the report is told of the rest."""
+def _to_remove(
+    by_name: dict[str, set[str]], there: dict[str, bool], known: Some[str], report: Report
+) -> list[str]:
+    """Return the UIDs of own members; the report is told of the rest, and of names that mean nothing."""
     gone: dict[str, None] = {}
     for name, uids in by_name.items():
         own = [uid for uid in sorted(uids) if there.get(uid)]
         inherited = [uid for uid in uids if there.get(uid) is False]
         gone |= dict.fromkeys(own)
+        if name not in known and not own and not inherited:
+            report.not_found.append(name)
+            continue
         report.unchanged += len(uids) - len(own) - len(inherited)
         if inherited:
             report.refused[name] = "a part of the collection holds it: remove it there"
-        elif not own:
-            report.not_found.append(name)
     return list(gone)

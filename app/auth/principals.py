@@ -6,7 +6,7 @@ from dataclasses import dataclass
 SCOPES = {
     "store": "store instances (STOW-RS)",
     "store:{upstream}": "store instances to an upstream of that name, through the proxy",
-    "curate": "withdraw instances, series and studies",
+    "curate": "withdraw instances, series and studies; make collections and choose what they hold",
 }
 
 _UPSTREAM = "[a-z0-9][a-z0-9-]{0,31}"

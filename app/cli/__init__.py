@@ -23,6 +23,7 @@ COMMANDS = {
         "Part the images into training and test sets without a leak.",
     ),
     "verify": ("app.cli.verify", "verify", "Check that nothing is lost, torn or forgotten."),
+    "collection": ("app.cli.collection", "collection", "Choose what is shown together."),
     "withdraw": ("app.cli.withdraw", "withdraw", "Take back an instance, a series or a study."),
     "withdrawn": ("app.cli.withdraw", "withdrawn", "List what was withdrawn."),
     "restore": ("app.cli.withdraw", "restore", "Let what was withdrawn come back."),

@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from app.settings import SERVICE_PATH
 from app.web.conditional import content_answer
-from app.web.dicomweb import RESOURCES, URI_SERVICE, Resource
+from app.web.dicomweb import COLLECTION_PREFIX, RESOURCES, URI_SERVICE, Resource, path_parameters
 from app.web.errors import problem
 from app.web.negotiation import MediaRange, parse_accept
 from app.web.transactions import TRANSACTIONS, Transaction
@@ -66,7 +66,8 @@ def _media_type(request: Request) -> str | None:
 def offered_resources() -> tuple[Offered, ...]:
     """Return every resource in order of path."""
     every = (URI_SERVICE, *(replace(one, path=SERVICE_PATH + one.path) for one in RESOURCES))
-    return offered_below("", every, lambda one, _: TRANSACTIONS[one.endpoint])
+    of_each = (replace(one, path=COLLECTION_PREFIX + one.path) for one in every if one.is_of_collections)
+    return offered_below("", (*every, *of_each), lambda one, _: TRANSACTIONS[one.endpoint])
 
 
 def offered_below(
@@ -81,7 +82,7 @@ def offered_below(
             if transaction is not None:
                 placed.setdefault(path, []).append((method, transaction))
     return tuple(
-        Offered(path, tuple(re.findall(r"{(\w+)", path)), tuple(methods))
+        Offered(path, tuple(path_parameters(path)), tuple(methods))
         for path, methods in sorted(placed.items())
     )
 

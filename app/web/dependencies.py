@@ -9,14 +9,16 @@ from typing import ParamSpec, TypeVar
 from starlette.requests import Request
 
 from app.archive.archive import Archive
+from app.archive.collections import Scope
 from app.auth.principals import Principal
 from app.catalog.holdings import Reference
-from app.settings import SERVICE_PATH
+from app.settings import COLLECTIONS_PATH, SERVICE_PATH
 from app.web.errors import RequestError
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
+COLLECTION = "dermzoo.collection"  # where the ASGI scope has it
 UID = re.compile(r"[0-9.]{1,64}")
 
 
@@ -26,9 +28,27 @@ def archive_of(request: Request) -> Archive:
     return archive
 
 
+def collection_of(request: Request) -> Scope | None:
+    """Return the collection below whose root the request is, None for the root of everything."""
+    found: Scope | None = request.scope.get(COLLECTION)
+    return found
+
+
+def scope_of(request: Request) -> int | None:
+    """Return the number of that collection."""
+    found = request.scope.get(COLLECTION)
+    return None if found is None else found.number
+
+
 def service_root(request: Request) -> str:
     """Return the absolute URL of the DICOMweb service asked, from the settings and never from `Host`."""
-    return archive_of(request).settings.base_url + SERVICE_PATH
+    base_url, collection = archive_of(request).settings.base_url, request.scope.get(COLLECTION)
+    return base_url + SERVICE_PATH if collection is None else collection_root(base_url, collection.slug)
+
+
+def collection_root(base_url: str, slug: str) -> str:
+    """Return the absolute URL of the DICOMweb service of a collection."""
+    return f"{base_url}{COLLECTIONS_PATH}/{slug}{SERVICE_PATH}"
 
 
 def principal_of(request: Request) -> Principal:
@@ -69,7 +89,7 @@ def reference_of(request: Request) -> Reference | None:
                 f"The {name} is not named by a UID: digits and dots, at most 64 characters (PS3.5 9.1).",
             )
         uids.append(uid)
-    return Reference(*uids) if uids else None
+    return Reference(*uids, scope=scope_of(request)) if uids else None
 
 
 def required_reference(request: Request) -> Reference:

@@ -3,6 +3,8 @@
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import cache, wraps
+from http import HTTPStatus
 from typing import Literal
 
 from starlette.requests import Request
@@ -10,6 +12,8 @@ from starlette.responses import Response
 from starlette.routing import Match, Route
 from starlette.types import Scope
 
+from app.archive.collections import scope_of as scope_of_public
+from app.settings import COLLECTIONS_PATH, SERVICE_PATH
 from app.throttle.limits import RouteLimits
 from app.throttle.policy import RouteKind
 from app.web import (
@@ -26,9 +30,14 @@ from app.web import (
     wado,
     withdraw,
 )
+from app.web.dependencies import COLLECTION, archive_of, run_read
+from app.web.errors import RequestError
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 READ = ("GET", "HEAD")
+COLLECTION_PREFIX = COLLECTIONS_PATH + "/{collection}"
+# Changes are those of instances: that one became a member, or is none any more, would not be among them.
+UNSCOPED = frozenset({changes.follow_changes, commitment.check_storage_commitment})
 
 _SLASHES = re.compile("//+")
 
@@ -45,7 +54,17 @@ class Resource:
     @property
     def path_parameters(self) -> list[str]:
         """The names in the path."""
-        return re.findall(r"{(\w+)", self.path)
+        return path_parameters(self.path)
+
+    @property
+    def is_of_collections(self) -> bool:
+        """Whether it is there below the root of a collection too: it reads, and knows of collections."""
+        return self.methods == READ and self.endpoint not in UNSCOPED
+
+
+def path_parameters(path: str) -> list[str]:
+    """Return the names in a path."""
+    return re.findall(r"{(\w+)", path)
 
 
 STUDY = "/studies/{study}"
@@ -109,6 +128,52 @@ class ResourceRoute(Route):
         if match is Match.FULL:
             found["route"] = self
         return match, found
+
+
+@cache
+def within_collection(endpoint: Endpoint) -> Endpoint:
+    """Return an endpoint that serves what the collection named in the path holds, and 404 without one."""
+
+    @wraps(endpoint)
+    async def scoped(request: Request) -> Response:
+        slug = request.path_params["collection"]
+        request.scope[COLLECTION] = await run_read(request, scope_of_public, archive_of(request), slug)
+        return await endpoint(request)
+
+    return scoped
+
+
+@within_collection
+async def refuse_to_write(request: Request) -> Response:
+    """Say where instances are stored and withdrawn: what a collection holds is a choice among those."""
+    root = archive_of(request).settings.base_url + SERVICE_PATH
+    raise RequestError(
+        HTTPStatus.METHOD_NOT_ALLOWED,
+        f"Nothing is stored, withdrawn or committed to below a collection: that is done at {root}.",
+        {
+            "Allow": "OPTIONS" if "transaction" in request.path_params else "GET, HEAD, OPTIONS",
+            "Connection": "close",
+        },
+    )
+
+
+def collection_routes(limits: RouteLimits) -> list[Route]:
+    """Return the routes of the service of each collection, also of those that are still to be made."""
+    uri_service_path = COLLECTION_PREFIX + URI_SERVICE.path
+    placed = [
+        *((COLLECTION_PREFIX + SERVICE_PATH + resource.path, resource) for resource in RESOURCES),
+        (uri_service_path, URI_SERVICE),
+    ]
+    routes: list[Route] = []
+    for path, resource in placed:
+        if resource.is_of_collections:
+            endpoint = limits.limited(within_collection(resource.endpoint), resource.limit)
+        elif resource.endpoint is changes.follow_changes:
+            continue
+        else:
+            endpoint = limits.limited(refuse_to_write, "cheap")
+        routes.append(ResourceRoute(path, endpoint, methods=resource.methods))
+    return routes
 
 
 def dicomweb_routes(prefix: str, limits: RouteLimits) -> list[Route]:

@@ -6,7 +6,10 @@ from typing import Any, get_args
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from app.archive.collections import SLUG
 from app.dicom.rendering_options import IccProfile
+from app.web.collection_resources import COLLECTION_RESOURCES
+from app.web.collection_resources import TRANSACTIONS as OF_COLLECTIONS
 from app.web.dependencies import UID
 from app.web.dicomweb import READ, RESOURCES, URI_SERVICE, Resource
 from app.web.problem_forms import FORMS, PROBLEM_JSON
@@ -29,6 +32,7 @@ _SCHEMAS: dict[str, dict[str, Any]] = {
     **dict.fromkeys(("study", "series", "instance", "transaction"), _UID),
     "frames": {"type": "string", "pattern": r"^[1-9][0-9]{0,8}(,[1-9][0-9]{0,8})*$", "example": "1"},
     "path": {"type": "string", "example": "7FE00010"},
+    "collection": {"type": "string", "pattern": f"^{SLUG.pattern}$", "example": "melanoma"},
     **dict.fromkeys(("limit", "offset", "since"), _COUNT),
     **dict.fromkeys(FLAGS, _FLAG),
     "quality": {"type": "integer", "minimum": 1, "maximum": 100},
@@ -36,8 +40,9 @@ _SCHEMAS: dict[str, dict[str, Any]] = {
 }
 # Beside 200; those of a problem document are 4XX and 5XX.
 _SUCCESSES = {
+    "201": "Made",
     "202": "Accepted, or stored in part; the body says what",
-    "204": "Nothing was found",
+    "204": "Nothing was found, or there is nothing to say",
     "206": "A part of it: the range asked for, or what can be sent",
     "304": "What the client has is current",
 }
@@ -53,7 +58,13 @@ def describe(app: FastAPI, prefix: str) -> None:
                 below = "" if resource is URI_SERVICE else prefix
                 operations = schema["paths"].setdefault(below + resource.path.replace(":path", ""), {})
                 for method in resource.methods:
-                    operations[method.lower()] = _operation(resource, method)
+                    transaction = TRANSACTIONS[resource.endpoint]
+                    operations[method.lower()] = _operation(resource, method, transaction, "DICOMweb")
+            for resource in COLLECTION_RESOURCES:
+                operations = schema["paths"].setdefault(resource.path, {})
+                for method in resource.methods:
+                    transaction = OF_COLLECTIONS[resource.endpoint]
+                    operations[method.lower()] = _operation(resource, method, transaction, "Collections")
             for path, related in RELATIONS.items():
                 schema["paths"][path] = {method.lower(): _relation(path, related, method) for method in READ}
             app.openapi_schema = schema
@@ -62,11 +73,10 @@ def describe(app: FastAPI, prefix: str) -> None:
     app.openapi = document  # type: ignore[method-assign] # FastAPI's documented way
 
 
-def _operation(resource: Resource, method: str) -> dict[str, Any]:
+def _operation(resource: Resource, method: str, transaction: Transaction, tag: str) -> dict[str, Any]:
     text = resource.endpoint.__doc__ or ""
-    transaction = TRANSACTIONS[resource.endpoint]
     operation: dict[str, Any] = {
-        "tags": ["DICOMweb"],
+        "tags": [tag],
         "summary": text.partition(".")[0],
         "description": text,
         "operationId": f"{resource.endpoint.__name__}_{method}_{resource.path}",

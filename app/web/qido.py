@@ -10,7 +10,7 @@ from app.archive.query import is_answered_at_once, search_archive
 from app.catalog.search import Page
 from app.dicom.matching import Level, Query
 from app.dicom.tags import keyword
-from app.web.dependencies import archive_of, reference_of, run_read, service_root
+from app.web.dependencies import archive_of, reference_of, run_read, scope_of, service_root
 from app.web.model_answer import accepted_form, model_answer
 from app.web.search_parameters import Search, parse_search, require_utf8
 from app.web.searching import SearchThreads
@@ -45,6 +45,7 @@ async def _search(request: Request, level: Level) -> Response:
         limit=parsed.limit,
         offset=parsed.offset,
         order=parsed.order,
+        scope=scope_of(request),
     )
     page = await _page(request, query)
     settings, root = archive_of(request).settings, service_root(request)

@@ -80,6 +80,16 @@ def parse_search(parameters: Iterable[tuple[str, str]]) -> Search:
     )
 
 
+def parse_keys(parameters: Iterable[tuple[str, str]]) -> tuple[tuple[str, Match], ...]:
+    """Read the keys of a search that nothing else belongs to; raises InvalidQuery."""
+    parsed = parse_search(parameters)
+    if parsed.limit is not None or parsed.offset or parsed.order or parsed.include:
+        raise InvalidQuery("Here are keys alone: no limit, offset, orderby or includefield.")
+    if parsed.warnings:
+        raise InvalidQuery(parsed.warnings[0])
+    return parsed.matches
+
+
 def _of_terms(given: list[tuple[str, str]]) -> tuple[tuple[str, Match], ...]:
     """Return the key that the parameters of terms are: no instance is under no licence."""
     wanted = wanted_licences(given)

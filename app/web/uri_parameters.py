@@ -72,10 +72,11 @@ class UriRequest:
     rendered_parameters: tuple[str, ...] = ()  # those that were given
 
 
-def read_uri_request(parameters: Sequence[tuple[str, str]]) -> UriRequest:
+def read_uri_request(parameters: Sequence[tuple[str, str]], scope: int | None = None) -> UriRequest:
     """Read query parameters, decoded already; raises InvalidQuery naming the one at fault.
 
-    What 9.1.2 does not know is passed over, as 8.3.1 says.
+    What they name is looked for in the collection `scope`. What 9.1.2 does not know is passed over, as 8.3.1
+    says.
     """
     given: dict[str, str] = {}
     for name, value in parameters:
@@ -93,11 +94,11 @@ def read_uri_request(parameters: Sequence[tuple[str, str]]) -> UriRequest:
     named = "annotation" if "annotation" in given else "imageAnnotation"
     annotations, unknown = read_annotation(given.get(named), named)
     return UriRequest(
-        Reference(*(_uid(given, name) for name in REQUIRED[1:])),
+        Reference(*(_uid(given, name) for name in REQUIRED[1:]), scope=scope),
         content_type=given.get("contentType") or None,
         transfer_syntax=_transfer_syntax(given),
         frame_number=_whole(given, "frameNumber"),
-        presentation=_presentation(given),
+        presentation=_presentation(given, scope),
         rows=_whole(given, "rows", MOST_PIXELS),
         columns=_whole(given, "columns", MOST_PIXELS),
         region=_region(given.get("region")),
@@ -148,14 +149,14 @@ def _transfer_syntax(given: dict[str, str]) -> str | None:
     return _uid(given, "transferSyntax")
 
 
-def _presentation(given: dict[str, str]) -> Reference | None:
+def _presentation(given: dict[str, str], scope: int | None) -> Reference | None:
     """9.5.1.2.7: the series and the instance, both or none; they are of the same study."""
     names = ("presentationSeriesUID", "presentationUID")
     if not any(name in given for name in names):
         return None
     if not all(name in given for name in names):
         raise InvalidQuery("presentationSeriesUID and presentationUID are given together (PS3.18 9.5.1.2.7)")
-    return Reference(_uid(given, "studyUID"), *(_uid(given, name) for name in names))
+    return Reference(_uid(given, "studyUID"), *(_uid(given, name) for name in names), scope=scope)
 
 
 def _whole(given: dict[str, str], name: str, most: int = 10**9) -> int | None:

@@ -18,7 +18,7 @@ from app.dicom.rendering_options import Rendering
 from app.dicom.scan import ROOT
 from app.errors import InvalidQuery
 from app.web.conditional import content_answer, edition, precondition_answer, select_held
-from app.web.dependencies import archive_of, count_conversion, run_read, service_root
+from app.web.dependencies import archive_of, count_conversion, run_read, scope_of, service_root
 from app.web.errors import RequestError
 from app.web.locations import asked_location
 from app.web.negotiation import DICOM_JSON, MediaRange, not_acceptable, parse_accept
@@ -35,7 +35,7 @@ URI_PATH = "/wado"
 
 async def retrieve_by_uri(request: Request) -> Response:
     """Retrieve one instance that query parameters name, as DICOM or as a picture, film or text (9.4, 9.5)."""
-    asked = read_uri_request(request.query_params.multi_items())
+    asked = read_uri_request(request.query_params.multi_items(), scope_of(request))
     if asked.is_anonymized:
         raise RequestError(
             HTTPStatus.NOT_ACCEPTABLE,

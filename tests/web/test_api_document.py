@@ -14,6 +14,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from app.settings import SERVICE_PATH
+from app.web.collection_resources import COLLECTION_RESOURCES
 from app.web.dicomweb import READ, RESOURCES, URI_SERVICE
 from app.web.relations import RELATIONS
 from tests.web.conftest import Archive
@@ -36,6 +37,7 @@ MOST_EXAMPLES = int(os.environ.get("API_EXAMPLES", "12"))
 OPERATIONS = [
     *((SERVICE_PATH + one.path.replace(":path", ""), method) for one in RESOURCES for method in one.methods),
     *((URI_SERVICE.path, method) for method in URI_SERVICE.methods),
+    *((one.path, method) for one in COLLECTION_RESOURCES for method in one.methods),
     *((path, method) for path in RELATIONS for method in READ),
     *((path, "GET") for path in ("/livez", "/readyz", "/metrics", "/quota")),
 ]

@@ -21,6 +21,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "commands": commands.command_sections,
     "resources": resources.resources_table,
     "proxied": resources.proxied_table,
+    "collections": resources.collections_table,
     "relations": resources.relations_table,
     "operations": resources.operations_table,
     "metrics": resources.metrics_table,

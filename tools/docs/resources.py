@@ -4,6 +4,7 @@ from app.auth.principals import SCOPES
 from app.observability.metrics import Metrics
 from app.settings import SERVICE_PATH
 from app.web import health
+from app.web.collection_resources import COLLECTION_RESOURCES
 from app.web.dicomweb import READ, RESOURCES
 from app.web.proxy import RESOURCES as PROXIED
 from app.web.quota import quota
@@ -53,6 +54,17 @@ def proxied_table() -> str:
                 "" if resource.limit == "cheap" else code(resource.limit),
             )
             for resource in resources
+        ),
+    )
+
+
+def collections_table() -> str:
+    """Return one row for each resource about collections."""
+    return table(
+        ("resource", "methods", "what it does", "limit"),
+        (
+            (code(one.path), ", ".join(one.methods), sentence(one.endpoint.__doc__), code(one.limit))
+            for one in COLLECTION_RESOURCES
         ),
     )
 
