@@ -22,7 +22,6 @@ from app.corpus.isic.lossless import can_turn, turn
 from app.corpus.isic.pixels import QUALITY, encode_again
 from app.corpus.isic.pyramid import make_levels
 from app.corpus.isic.raster import WORDS, Raster, describe, find_format
-from app.dicom.image_pixel import PIXEL_BUDGET_BYTES
 from app.dicom.media_types import JPEG_BASELINE
 from app.errors import NotImportable
 
@@ -30,6 +29,7 @@ MAX_JPEG_BYTES = MAX_PNG_BYTES = 128 * 2**20  # they are read whole
 MAX_TIFF_BYTES = 4 * 2**30
 _MOST = {"JPEG": MAX_JPEG_BYTES, "PNG": MAX_PNG_BYTES, "TIFF": MAX_TIFF_BYTES}
 _LONGEST_SIDE: Final = 65535  # Rows and Columns are US
+MAX_FRAME_BYTES: Final = 128 * 2**20  # encoding takes several times as much
 
 
 class Layout(StrEnum):
@@ -91,14 +91,11 @@ def _plan(raster: Raster, layout: Layout) -> tuple[Cut, ...]:
         )
     if layout is Layout.MOSAIC:
         return plan_pyramid(raster)
-    if (
-        max(raster.rows, raster.columns) > _LONGEST_SIDE
-        or raster.rows * raster.row_bytes > PIXEL_BUDGET_BYTES
-    ):
+    if max(raster.rows, raster.columns) > _LONGEST_SIDE or raster.rows * raster.row_bytes > MAX_FRAME_BYTES:
         raise NotImportable(
             "image",
             f"is {raster.columns} x {raster.rows} pixels; one frame holds {_LONGEST_SIDE} pixels a side and "
-            f"{PIXEL_BUDGET_BYTES // 2**20} MiB at most, a mosaic (RCM: mosaic) more",
+            f"{MAX_FRAME_BYTES // 2**20} MiB at most: give a JPEG file; a mosaic (RCM: mosaic) may be larger",
         )
     return plan_frame(raster)
 
