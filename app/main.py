@@ -22,6 +22,7 @@ from app.errors import ArchiveError
 from app.observability.logging import configure_logging, request_log_writer
 from app.observability.metrics import Metrics
 from app.observability.requests import RequestLog
+from app.observability.upstreams import UpstreamMetrics
 from app.proxy.upstreams import read_upstreams
 from app.settings import CONFIG_VARIABLE, SERVICE_PATH, Settings, load_settings
 from app.throttle.budget import Budget
@@ -133,7 +134,7 @@ def _add_proxy(app: FastAPI, settings: Settings) -> tuple[Offered, ...]:
     from app.proxy.proxy import Proxy  # noqa: PLC0415
     from app.web.proxy import offered_by, proxy_routes  # noqa: PLC0415
 
-    app.state.proxy = Proxy.open(settings, app.state.budget)
+    app.state.proxy = Proxy.open(settings, app.state.budget, UpstreamMetrics(app.state.metrics.registry))
     app.router.routes[:0] = proxy_routes(app.state.limits)
     return offered_by(app.state.proxy)
 

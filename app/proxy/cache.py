@@ -24,6 +24,7 @@ HEAD_BYTES = 8192
 _EDITION = "1"  # another when what is kept comes out differently
 _SWEPT_TO = 0.9  # of what may be kept
 _SWEEPS = 16  # per filling
+_SIZED_EVERY_S = 60.0
 _USED_EVERY_S = 60.0
 _LEFT_OVER_S = 3600.0
 
@@ -79,6 +80,7 @@ class Cache:
     def __init__(self, folder: Path, most_bytes: int, clock: Callable[[], float] = time) -> None:
         self._folder, self.most_bytes, self.clock = folder / _EDITION, most_bytes, clock
         self._written_bytes = 0
+        self._size_bytes, self._sized_s = 0, -_SIZED_EVERY_S
         self._lock = Lock()
 
     def open(self, key: str) -> Kept | None:
@@ -159,6 +161,17 @@ class Cache:
                 total -= size
                 deleted += 1
         return deleted
+
+    def size_bytes(self) -> int:
+        """Return how much is kept; looked at no more than once a minute."""
+        now_s = self.clock()
+        if now_s - self._sized_s >= _SIZED_EVERY_S:
+            sizes = []
+            for found in self._folder.rglob("*"):
+                with contextlib.suppress(OSError):
+                    sizes.append(found.stat().st_size if found.is_file() else 0)
+            self._size_bytes, self._sized_s = sum(sizes), now_s
+        return self._size_bytes
 
     def _sweep_part(self, part: Path) -> bool:
         """Delete what a dead writer left; a living one has the lock."""

@@ -22,6 +22,8 @@ _FIRST_PAUSE_S = 0.1
 _TOO_MANY = 429
 _FAULTS = frozenset({500, 502, 503, 504})
 
+_OUTCOMES: dict[type[UpstreamError], str] = {UpstreamTimeout: "timeout", UpstreamUnavailable: "unavailable"}
+
 Headers = list[tuple[bytes, bytes]]
 
 
@@ -88,9 +90,13 @@ class UpstreamClient:
         clock: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random,
         pause: Callable[[float], None] | None = None,
+        breaker: Breaker | None = None,
+        counted: Callable[[str], None] = lambda _outcome: None,
     ) -> None:
+        """Tell `counted` what becomes of each attempt."""
         self.upstream = upstream
-        self.breaker = Breaker(clock)
+        self.breaker = Breaker(clock) if breaker is None else breaker
+        self._counted = counted
         self._chance = chance
         self._pause = pause
         self._pool = httpcore.AsyncConnectionPool(
@@ -147,13 +153,18 @@ class UpstreamClient:
             extensions={"timeout": self._timeouts},
         )
         try:
-            return Answer(self.upstream.name, await self._pool.handle_async_request(request))
+            answer = Answer(self.upstream.name, await self._pool.handle_async_request(request))
         except Exception as error:
-            raise _translated(self.upstream.name, error) from error
+            translated = _translated(self.upstream.name, error)
+            self._counted(_OUTCOMES.get(type(translated), "failed"))
+            raise translated from error
+        self._counted(str(answer.status))
+        return answer
 
     async def close(self) -> None:
         """Close all connections."""
         await self._pool.aclose()
+        self.breaker.close()
 
     async def _complete(self, answer: Answer) -> None:
         if answer.status in _FAULTS:

@@ -62,10 +62,13 @@ class Service:
         the upstream fails, what it said before is no answer.
         """
         key, since_s = asked.key(self.upstream, self.ours), self._cache.clock() - _CLOCK_S
+        how = "hit"
         for _ in range(_ATTEMPTS):
             kept = self._open(asked, key)
             if kept is not None and (self._is_current(asked, kept) or kept.current_s >= since_s):
+                self._meter.answered(how)
                 return kept
+            how = self._how(asked, key) if how == "hit" else how
             download = self._download(asked, key, kept)
             if download.spool.is_complete:
                 await download.end()
@@ -79,14 +82,14 @@ class Service:
                 if kept is None or not may_be_stale or self._is_too_old(asked, kept):
                     _close(kept)
                     raise
-                kept.is_stale = True
-                return kept
+                return self._stale(kept)
             except BaseException:
                 download.leave(reader)
                 _close(kept)
                 raise
             _close(kept)
             if head is not None:
+                self._meter.answered(how)
                 return Flow(head, download, reader)
             download.leave(reader)  # it is in the cache now
         raise UpstreamError(f"The server {self.upstream.name!r} and the cache do not agree.")
@@ -134,6 +137,21 @@ class Service:
             await answer.close()
             answer = await self._client.get(url, headers | await self._authorization.headers())
         return answer
+
+    def _how(self, asked: Asked, key: str) -> str:
+        """Return what the cache does for an answer that is to be fetched."""
+        if key in self._downloads:
+            return "shared"
+        return "miss" if self.keeps(asked) else "passed"
+
+    def _stale(self, kept: Kept) -> Kept:
+        kept.is_stale = True
+        self._meter.answered("stale")
+        return kept
+
+    def left_alone_s(self) -> float:
+        """Return for how long the upstream is not asked, because it failed again and again."""
+        return self._client.breaker.left_alone_s()
 
     async def close(self) -> None:
         """End the downloads and close the connections."""

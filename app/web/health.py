@@ -1,6 +1,7 @@
 """Whether the process lives, whether it can serve, and what it counts."""
 
 import asyncio
+from typing import TYPE_CHECKING
 
 import orjson
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -12,9 +13,13 @@ from app.archive.archive import Archive
 from app.catalog.holdings import totals
 from app.errors import ArchiveError
 from app.observability.metrics import Metrics
+from app.observability.upstreams import upstream_gauges
 from app.web.dependencies import archive_of
 from app.web.errors import problem
 from app.web.spending import spending_gauges
+
+if TYPE_CHECKING:  # loaded where there are upstreams
+    from app.proxy.proxy import Proxy
 
 
 async def live(_request: Request) -> Response:
@@ -49,9 +54,16 @@ async def metrics(request: Request) -> Response:
     budget = request.app.state.budget
     if budget is not None:
         gauges += spending_gauges(budget, await budget.soon(budget.telling_shared()))
+    if request.app.state.proxy is not None:
+        gauges += await asyncio.to_thread(_proxy_gauges, request.app.state.proxy)
     return Response(counts.render(gauges), media_type=CONTENT_TYPE_LATEST)
 
 
 def _held(archive: Archive) -> dict[str, int]:
     with archive.catalog.read() as connection:
         return totals(connection)
+
+
+def _proxy_gauges(proxy: "Proxy") -> list[GaugeMetricFamily]:
+    alone = {name: service.left_alone_s() for name, service in proxy.services.items()}
+    return upstream_gauges(proxy.cache.size_bytes(), alone)

@@ -2,6 +2,7 @@
 
 from app.auth.principals import SCOPES
 from app.observability.metrics import Metrics
+from app.observability.upstreams import UpstreamMetrics
 from app.settings import SERVICE_PATH
 from app.web import health
 from app.web.collection_resources import COLLECTION_RESOURCES
@@ -99,7 +100,8 @@ def metrics_table() -> str:
                 metric.type,
                 metric.documentation,
             )
-            for metric in Metrics().registry.collect()
+            for registry in (Metrics().registry, UpstreamMetrics().registry)
+            for metric in registry.collect()
         ),
     )
 
