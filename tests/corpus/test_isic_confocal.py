@@ -17,6 +17,7 @@ from pydicom.encaps import generate_frames
 from app.corpus.isic.files import list_pictures
 from app.corpus.isic.importer import import_rows
 from app.corpus.isic.mapping import MappingOptions
+from app.dicom import private_block as private
 from tests.corpus.pictures import asymmetric, call, jpeg_bytes
 from tests.corpus.rasters import noise, png_bytes, tiff_bytes
 
@@ -197,6 +198,17 @@ def test_a_mosaic_has_the_modules_of_its_iod_on_every_level(case: dict[str, list
     assert len({dataset.SOPInstanceUID for dataset in levels}) == 3
     for keyword in ("PyramidUID", "SeriesInstanceUID", "FrameOfReferenceUID", "ImagedVolumeWidth"):
         assert len({dataset[keyword].value for dataset in levels}) == 1
+
+
+def test_facts_stand_in_the_full_level_and_terms_in_all(case: dict[str, list[Dataset]]) -> None:
+    full, *others = case["ISIC_0000002.tif"]
+    facts = {element.tag.element & 0xFF for element in full.group_dataset(private.GROUP)} - {0x10}
+    terms = {private.ISIC_ID, private.LICENCE_ID, private.LICENCE_URL, private.COMMERCIAL_USE}
+    assert {private.LESION_ID, private.RCM_CASE_ID, private.IMAGE_TYPE} < facts - terms
+    for level in others:
+        kept = {element.tag.element & 0xFF for element in level.group_dataset(private.GROUP)} - {0x10}
+        assert kept == terms
+        assert (level.PatientID, level.TrackingID) == (full.PatientID, full.TrackingID)
 
 
 def test_tiles_and_mosaics_of_a_case_are_one_series_the_photograph_another(

@@ -21,6 +21,14 @@ from app.errors import NotImportable
 
 # Of the mapping, not of the program: a release that maps the same way must write the same bytes.
 MAPPING_VERSION = "ISIC mapping 2"
+_EVERY_LEVEL = {
+    private.ISIC_ID,
+    private.COLLECTION,
+    private.LICENCE_ID,
+    private.LICENCE_URL,
+    private.COMMERCIAL_USE,
+    private.ATTRIBUTION,
+}
 _MODIFYING_EQUIPMENT = Code("DCM", "109103", "Modifying Equipment")
 
 
@@ -82,8 +90,13 @@ def map_to_dicom(row: Row, picture: Picture, options: MappingOptions, number: in
         attribution=terms.attribution,
         collection=options.collection,
     )
-    _add_private_block(dataset, contents)
+    _add_private_block(dataset, contents if number == 0 else _of_every_level(contents))
     return dataset
+
+
+def _of_every_level(contents: Contents) -> Contents:
+    """Return which image it is, on which terms: what is counted of an image stands in its full level."""
+    return {element: values for element, values in contents.items() if element in _EVERY_LEVEL}
 
 
 def _add_image(dataset: Dataset, row: Row, site: Site, picture: Picture, number: int) -> None:
