@@ -18,7 +18,8 @@ class Recording:
     url: str
     requests: list[tuple[str, str]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
-    # What goes wrong with a target: `reset`, `cut` in the middle, a status, `hold` until the event is set.
+    # What goes wrong with a target: `reset`, `cut` in the middle, a status, `hold` until the event is set, or
+    # another target's answer.
     misbehave: Callable[[str], str] = lambda _: ""
     let_go: threading.Event = field(default_factory=threading.Event)
 
@@ -54,6 +55,8 @@ def recorded(upstream: str) -> Iterator[Recording]:
                 self.close_connection = True
                 self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 return
+            if fault.startswith("/"):
+                self.path = fault
             if fault.isdigit():
                 self.send_response_only(int(fault))
                 self.send_header("Content-Length", "0")

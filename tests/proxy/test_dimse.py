@@ -428,6 +428,14 @@ def test_an_instance_that_does_not_come_is_a_failed_suboperation(
     assert status(ask_get(listening)) == 0x0000
 
 
+def test_another_instance_than_was_asked_for_is_not_sent(listening: Listening, recording) -> None:
+    other = f"/dicom-web/studies/{uid('p')}/series/{uid('s')}/instances/{uid('p1')}"
+    recording.misbehave = lambda path: other if path.endswith(uid("p2")) else ""
+    answers = ask_get(listening)
+    assert (status(answers), failed_list(answers)) == (0xB000, {uid("p2")})
+    assert len(listening.stored) == 2  # type: ignore[attr-defined]
+
+
 def encoded_pixels(file: bytes) -> bytes:
     return file[file.index(b"\xe0\x7f\x10\x00") :]
 
