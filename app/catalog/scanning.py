@@ -15,7 +15,7 @@ from app.catalog.counts import chunks
 from app.catalog.documents import parse, unpack
 from app.catalog.question import Key, Question
 from app.catalog.scope import Sieve
-from app.catalog.statements import documents, matching_rows
+from app.catalog.statements import documents, following_rows, matching_rows
 from app.dicom.document_matching import Test, document_test
 from app.dicom.encoding import is_private
 from app.dicom.matching import WILDCARD_VRS, Empty, Level, SingleValue
@@ -23,6 +23,7 @@ from app.dicom.tags import value_representation
 from app.errors import SearchTooBroad
 
 MOST_CANDIDATES = 250_000  # more than can be compared in any time that a caller waits
+WINDOW = 250  # of them that are compared before those that match are answered
 PATIENCE = 4  # times the work, on a machine that is busy with other things
 # What is matched is the very text that is stored.
 _AS_WRITTEN = WILDCARD_VRS - {"PN"}
@@ -93,15 +94,42 @@ def tested_rows(
     connection: Connection, asked: Question, sieve: Sieve | None, deadline: Deadline
 ) -> "array[int]":
     """Return the numbers of all rows whose documents match, in the order asked for."""
-    is_match = _row_test(asked)
     candidates = matching_rows(connection.dialect, asked.level, asked.shape, asked.order, sieve)
     rows = candidates.rows(connection, {**asked.values, "limit": MOST_CANDIDATES + 1, "offset": 0})
     if len(rows) > MOST_CANDIDATES:
         raise too_broad(deadline.work_s)
+    return array("q", _tested(connection, asked, [row.id for row in rows], deadline))
+
+
+def next_tested_rows(
+    connection: Connection, asked: Question, sieve: Sieve | None, deadline: Deadline, after: int, most: int
+) -> tuple["array[int]", int | None]:
+    """Return the next rows after a row whose documents match, and the row to go on after, None at the end.
+
+    As soon as there are any, they are returned.
+    """
+    candidates = following_rows(connection.dialect, asked.level, asked.shape, sieve)
     found = array("q")
+    while not found:
+        rows = candidates.rows(connection, {**asked.values, "after": after, "limit": WINDOW})
+        for row_id in _tested(connection, asked, [row.id for row in rows], deadline):
+            found.append(row_id)
+            if len(found) == most:
+                return found, row_id
+        if len(rows) < WINDOW:
+            return found, None
+        after = rows[-1].id
+    return found, after
+
+
+def _tested(
+    connection: Connection, asked: Question, candidates: list[int], deadline: Deadline
+) -> Iterator[int]:
+    """Yield those of the rows whose documents match."""
+    is_match = _row_test(asked)
     wanted = frozenset(level_of(path) for path, _ in asked.tested)
     statement = documents(connection.dialect, asked.level, wanted)
-    for ids in chunks([row.id for row in rows]):
+    for ids in chunks(candidates):
         deadline.check()
         read = {row.id: row for row in statement.rows(connection, {"ids": ids})}
         for number, row_id in enumerate(ids):
@@ -109,8 +137,7 @@ def tested_rows(
                 deadline.check()
                 sleep(_PAUSE_S)
             if row_id in read and is_match(read[row_id]):
-                found.append(row_id)
-    return found
+                yield row_id
 
 
 def _row_test(asked: Question) -> Callable[[Any], bool]:

@@ -13,7 +13,7 @@ from app.catalog.answering import answer, plan
 from app.catalog.counts import chunks
 from app.catalog.pages import PageMemory
 from app.catalog.question import Question, question
-from app.catalog.scanning import tested_rows, within
+from app.catalog.scanning import Deadline, next_tested_rows, tested_rows, within
 from app.catalog.scope import Sieve, fitted
 from app.dicom.matching import Level, Query
 
@@ -36,11 +36,17 @@ class Page:
 def search_within(
     connection: Connection, query: Query, memory: PageMemory, work_s: float, *, counts: bool = True
 ) -> Page:
-    """Return a page as search() does, of any search; raises SearchTooBroad when it takes longer."""
+    """Return a page as search() does, of any search; raises SearchTooBroad when it takes longer.
+
+    Without `counts` it may be shorter than its limit, although more follow.
+    """
     with within(connection, work_s) as deadline:
         asked = question(query, is_sqlite=connection.dialect.name == "sqlite")
         one = _Search(connection, query, asked, memory)
         if asked.tested:
+            page = None if counts or asked.order else _next_page(one, deadline)
+            if page is not None:
+                return page
             return _found_page(one, one.found(lambda: tested_rows(connection, asked, one.sieve, deadline)))
         if asked.order:
             return _ordered_page(one)
@@ -103,6 +109,18 @@ def _found_page(one: "_Search", found: "array[int]") -> Page:
     ids = found[query.offset :] if query.limit is None else found[query.offset : query.offset + query.limit]
     remaining = max(0, len(found) - query.offset - len(ids))
     return Page(_answers(one, ids), remaining, one.asked.unmatched)
+
+
+def _next_page(one: "_Search", deadline: Deadline) -> Page | None:
+    """Return the first that match after the page before; None if nobody knows any more where that ended."""
+    query, asked = one.query, one.asked
+    after = one.compared_to() if query.offset else 0
+    if after is None or query.limit is None:
+        return None
+    ids, after = next_tested_rows(one.connection, asked, one.sieve, deadline, after, query.limit)
+    if after is not None:
+        one.remember_compared(query.offset + len(ids), after)
+    return Page(_answers(one, ids), 0 if after is None else 1, asked.unmatched)
 
 
 def _ordered_page(one: "_Search") -> Page:
@@ -186,6 +204,14 @@ class _Search:
     def remember(self, offset: int, last_id: int) -> None:
         """Remember where the page after this one begins."""
         self.memory.put(self._key(offset), last_id)
+
+    def compared_to(self) -> int | None:
+        """Return the row up to which documents were compared for the pages before this one."""
+        return self.memory.get(self._key((self.asked.tested, self.query.offset)))
+
+    def remember_compared(self, offset: int, last_id: int) -> None:
+        """Remember up to which row documents were compared for the pages before an offset."""
+        self.memory.put(self._key((self.asked.tested, offset)), last_id)
 
     def ordered(self) -> list[int]:
         """Return the rows of the page in the order asked for, and one more if there is one."""

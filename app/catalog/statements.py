@@ -71,6 +71,14 @@ def matching_rows(
 
 
 @prepared
+def following_rows(level: Level, shape: Shape, sieve: Sieve | None) -> Select[Any]:
+    """Return the numbers of at most `limit` rows that match, after row `after`, in their order."""
+    number = TABLES[level].c.id
+    statement = _narrow(level, shape, number, sieve=sieve, skips=True).where(number > bindparam("after"))
+    return statement.order_by(number).limit(bindparam("limit"))
+
+
+@prepared
 def listed_rows(level: Level, shape: Shape, sieve: Sieve | None) -> Select[Any]:
     """Return the numbers of at most `limit` rows that match, in no order: the index alone may be read."""
     return _narrow(level, shape, TABLES[level].c.id, counts=True, sieve=sieve).limit(bindparam("limit"))

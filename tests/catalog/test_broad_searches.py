@@ -5,12 +5,13 @@ from dataclasses import replace
 
 import pytest
 
+from app.catalog import scanning
 from app.catalog import search as searching
 from app.catalog.answering import plan
 from app.catalog.database import Catalog
 from app.catalog.pages import PageMemory
 from app.catalog.question import question
-from app.catalog.search import search_within
+from app.catalog.search import Page, search_within
 from app.catalog.statements import page
 from app.dicom.matching import Level, Query
 from app.web.search_parameters import parse_search
@@ -111,6 +112,46 @@ def test_many_are_counted_out_once(holdings: Catalog, monkeypatch: pytest.Monkey
     assert looked == [2]
     assert len(answers(holdings, asked(Level.INSTANCE, "Modality=SR", limit=1), memory)) == 1
     assert looked == [2, 2]
+
+
+@pytest.mark.parametrize("text", ["BitsStored=8", "BitsStored=8&Modality=XC", "BitsStored=9"])
+def test_what_documents_decide_is_answered_before_the_last_is_compared(
+    holdings: Catalog, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    whole = _whole(holdings, text).answers
+    compared: list[int] = []
+
+    def noting(values: list[int]) -> list[list[int]]:
+        compared.extend(values)
+        return [values]
+
+    for window in (1, 2, 100):
+        for size in (1, 2, 3, 100):
+            monkeypatch.setattr(scanning, "WINDOW", window)
+            assert answers(holdings, asked(Level.INSTANCE, text, limit=size)) == whole
+    monkeypatch.setattr(scanning, "chunks", noting)
+    monkeypatch.setattr(scanning, "WINDOW", 2)
+    with holdings.read() as connection:
+        search_within(
+            connection, asked(Level.INSTANCE, text, limit=20), PageMemory(), PATIENCE_S, counts=False
+        )
+    assert len(compared) == (2 if whole else len(STUDIES))
+
+
+def _whole(holdings: Catalog, text: str) -> Page:
+    with holdings.read() as connection:
+        return search_within(connection, asked(Level.INSTANCE, text), PageMemory(), PATIENCE_S)
+
+
+def test_where_it_was_forgotten_how_far_documents_were_compared_all_are_compared_anew(
+    holdings: Catalog,
+) -> None:
+    whole = _whole(holdings, "BitsStored=8").answers
+    with holdings.read() as connection:
+        for offset in range(len(whole) + 1):
+            query = asked(Level.INSTANCE, "BitsStored=8", limit=2, offset=offset)
+            page = search_within(connection, query, PageMemory(), PATIENCE_S, counts=False)
+            assert page.answers == whole[offset : offset + 2]
 
 
 def test_what_is_remembered_is_bounded_in_searches_and_in_rows() -> None:
