@@ -12,6 +12,7 @@ MODALITIES_IN_STUDY = "00080061"
 RETRIEVE_URL = "00081190"
 STUDY_INSTANCE_UID = "0020000D"
 SERIES_INSTANCE_UID = "0020000E"
+INSTANCES_BELOW = {Level.STUDY: "00201208", Level.SERIES: "00201209"}  # the tags of their counts
 
 _ALWAYS = {
     level: {a.tag: {"vr": a.vr} for a in ATTRIBUTES if a.level == level and a.returned == "always"}
@@ -41,7 +42,7 @@ def study_attributes(
             MODALITIES_IN_STUDY: {"vr": "CS", "Value": sorted(modalities)} if modalities else {"vr": "CS"},
             RETRIEVE_URL: retrieve_url(known[STUDY_INSTANCE_UID]["Value"][0]),
             "00201206": {"vr": "IS", "Value": [series]},
-            "00201208": {"vr": "IS", "Value": [instances]},
+            INSTANCES_BELOW[Level.STUDY]: {"vr": "IS", "Value": [instances]},
         }
     )
 
@@ -54,7 +55,7 @@ def series_attributes(known: Attributes, study_instance_uid: str, instances: int
         | {
             RETRIEVE_URL: retrieve_url(study_instance_uid, known[SERIES_INSTANCE_UID]["Value"][0]),
             STUDY_INSTANCE_UID: {"vr": "UI", "Value": [study_instance_uid]},
-            "00201209": {"vr": "IS", "Value": [instances]},
+            INSTANCES_BELOW[Level.SERIES]: {"vr": "IS", "Value": [instances]},
         }
     )
 

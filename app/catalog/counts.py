@@ -2,11 +2,11 @@
 
 from collections.abc import Collection, Iterator, Sequence
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Connection, Dialect, Table, bindparam, delete, func, select, text, update
 
-from app.catalog.answers import required, series_attributes, study_attributes
+from app.catalog.answers import INSTANCES_BELOW, required, series_attributes, study_attributes
 from app.catalog.documents import Attributes, dump_ordered, parse
 from app.catalog.models import holding, instance, series, study
 from app.catalog.prepared import Written, run_many
@@ -46,6 +46,22 @@ def drop_empty(connection: Connection, series_ids: set[int], study_ids: set[int]
     return dropped_studies, dropped_series
 
 
+class Answered(Protocol):
+    """The row of a study or series, as far as its answers need it."""
+
+    @property
+    def number_of_instances(self) -> int:
+        """How many instances it has."""
+
+    @property
+    def answer(self) -> bytes:
+        """What searches return."""
+
+    @property
+    def attributes(self) -> bytes:
+        """All that is known of it."""
+
+
 def series_values(known: Attributes, study_instance_uid: str, instances: int) -> Values:
     """Return the columns of a series that follow from what it holds; `known` is what its instances say."""
     attributes = series_attributes(known, study_instance_uid, instances)
@@ -57,6 +73,24 @@ def study_values(known: Attributes, modalities: Collection[str], series_count: i
     attributes = study_attributes(known, modalities, series_count, instances)
     counts = {"number_of_series": series_count, "number_of_instances": instances}
     return counts | _answers(Level.STUDY, attributes)
+
+
+def more_instances(level: Level, row: Answered, more: int) -> Values | None:
+    """Return the columns of a study or series in which the number of instances alone is new.
+
+    None where they must be made anew. To parse what is stored and write it again takes longer than all
+    else that the registration of one instance does to a study.
+    """
+    instances = row.number_of_instances + more
+    before, now = (_counted(level, number) for number in (row.number_of_instances, instances))
+    if row.answer.count(before) != 1 or row.attributes.count(before) != 1:
+        return None
+    answer, attributes = row.answer.replace(before, now), row.attributes.replace(before, now)
+    return {"number_of_instances": instances, "answer": answer, "attributes": attributes}
+
+
+def _counted(level: Level, number: int) -> bytes:
+    return b'"%b":{"vr":"IS","Value":[%d]}' % (INSTANCES_BELOW[level].encode(), number)
 
 
 def _answers(level: Level, attributes: Attributes) -> Values:

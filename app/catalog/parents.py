@@ -12,12 +12,13 @@ from sqlalchemy import Connection, Select, select
 
 from app.catalog.answers import MODALITIES_IN_STUDY
 from app.catalog.arrivals import Numbers
-from app.catalog.counts import Values, series_values, study_values, update_rows
+from app.catalog.counts import Values, more_instances, series_values, study_values, update_rows
 from app.catalog.documents import parse
 from app.catalog.entry import Entry
 from app.catalog.models import name_term, series, study
 from app.catalog.names import name_rows
 from app.catalog.prepared import as_list, insert_rows, listed, prepared
+from app.dicom.matching import Level
 
 Key = tuple[str, str]  # Study Instance UID, Series Instance UID
 
@@ -66,6 +67,7 @@ class _Study(NamedTuple):
     study_instance_uid: str
     number_of_series: int
     number_of_instances: int
+    answer: bytes
     attributes: bytes
 
 
@@ -83,7 +85,12 @@ def _known_studies(
     """Return the studies that are there: those of known series came with these."""
     found = {
         uid: _Study(
-            row.study_id, uid, row.number_of_series, row.number_of_instances_of_study, row.attributes_of_study
+            row.study_id,
+            uid,
+            row.number_of_series,
+            row.number_of_instances_of_study,
+            row.answer_of_study,
+            row.attributes_of_study,
         )
         for (uid, _), row in known_series.items()
     }
@@ -108,10 +115,12 @@ def _series() -> Select[Any]:
             study.c.study_instance_uid,
             series.c.series_instance_uid,
             series.c.number_of_instances,
+            series.c.answer,
             series.c.attributes,
             study.c.id.label("study_id"),
             study.c.number_of_series,
             study.c.number_of_instances.label("number_of_instances_of_study"),
+            study.c.answer.label("answer_of_study"),
             study.c.attributes.label("attributes_of_study"),
         )
         .join(study, series.c.study_id == study.c.id)
@@ -136,17 +145,21 @@ def _write_studies(
             added.append(new.first.study | values | {"id": ids[uid]})
             named += name_rows(ids[uid], attributes)
         else:
-            attributes = parse(row.attributes)
-            modalities = new.modalities.union(attributes[MODALITIES_IN_STUDY].get("Value", ()))
-            series_count = row.number_of_series + new.series
-            values = study_values(
-                attributes, modalities, series_count, row.number_of_instances + new.instances
-            )
-            grown.append(values | {"row_id": row.id})
+            grown.append(_grown(row, new) | {"row_id": row.id})
     insert_rows(connection, study, added)
     insert_rows(connection, name_term, named)
     update_rows(connection, study, grown)
     return ids
+
+
+def _grown(row: _Study, new: _News) -> Values:
+    """Return the columns of a study that has more in it."""
+    if not new.series and (values := more_instances(Level.STUDY, row, new.instances)):
+        return {"number_of_series": row.number_of_series} | values
+    attributes = parse(row.attributes)
+    modalities = new.modalities.union(attributes[MODALITIES_IN_STUDY].get("Value", ()))
+    series_count = row.number_of_series + new.series
+    return study_values(attributes, modalities, series_count, row.number_of_instances + new.instances)
 
 
 def _write_series(
@@ -163,7 +176,9 @@ def _write_series(
     grown: list[Values] = []
     for key, entry in first.items():
         if row := known.get(key):
-            values = series_values(parse(row.attributes), key[0], row.number_of_instances + counted[key])
+            values = more_instances(Level.SERIES, row, counted[key]) or series_values(
+                parse(row.attributes), key[0], row.number_of_instances + counted[key]
+            )
             grown.append(values | {"row_id": row.id})
         else:
             ids[key] = number + len(added)
