@@ -14,6 +14,7 @@ COMMANDS = {
     "index": ("app.cli.index", "index", "Catalogue DICOM files where they lie."),
     "import": ("app.cli.importing", "importing", "Turn a corpus into DICOM and store it."),
     "metadata": ("app.cli.metadata", "metadata", "Join metadata to images that are held; export them."),
+    "refresh": ("app.cli.refresh", "refresh", "Follow the ISIC Archive: facts, licences, withdrawals."),
     "mirror": ("app.cli.mirror", "mirror", "Copy studies of another DICOMweb server."),
     "bake": ("app.cli.bake", "bake_command", "Write copies of files with their facts in them."),
     "duplicates": ("app.cli.duplicates", "duplicates", "List images that are the same or nearly so."),

@@ -78,8 +78,8 @@ def _run(
         return apply_metadata(archive, csv, terms, advance=shown.advance), True
 
 
-def print_report(report: JoinReport) -> None:
-    """Print what became of the rows, and what to type next."""
+def print_findings(report: JoinReport) -> None:
+    """Print what was found about rows that a person should look at."""
     for note, count in report.notes.most_common():
         where = f"line {report.first_lines[note]}" + (f" and {count - 1} more" if count > 1 else "")
         click.echo(f"note     {where}: {note}")
@@ -88,6 +88,11 @@ def print_report(report: JoinReport) -> None:
         click.echo(f"invalid  {at}, {row.isic_id or '(no image)'}: {row.error}")
     if (unprinted := report.counts[Fate.INVALID] - _MOST_PRINTED) > 0:
         click.echo(f"invalid  … and {unprinted} more rows; --json lists them")
+
+
+def print_report(report: JoinReport) -> None:
+    """Print what became of the rows, and what to type next."""
+    print_findings(report)
     if report.some_not_held:
         click.echo(f"not held {_some(report.some_not_held, report.counts[Fate.NOT_HELD])}")
     if report.without_terms:

@@ -9,7 +9,7 @@ from app.archive.archive import Archive
 from app.catalog.images import KnownImage, images_of, remember_images
 from app.corpus.isic.dictionary import Dictionary
 from app.corpus.isic.joined import SetTerms, as_imported
-from app.corpus.isic.joining import Fate, Joiner, RowFate, in_batches
+from app.corpus.isic.joining import Fate, Joiner, Origin, RowFate, in_batches
 from app.corpus.isic.rows import BadRow, Row, read_rows
 from app.corpus.isic.subject import SopClassChoice, identify
 from app.corpus.isic.vocabulary import find_site
@@ -31,11 +31,13 @@ class JoinReport:
     without_terms: int = 0
     some_without_terms: list[str] = field(default_factory=list)
     some_not_held: list[str] = field(default_factory=list)
+    first_seen: int = 0  # of those matched: images of which nothing was known before
 
     def add(self, fate: RowFate) -> None:
         """Count one row."""
         self.counts[fate.fate] += 1
         row = fate.row
+        self.first_seen += fate.is_first and fate.fate is Fate.MATCHED
         if isinstance(row, BadRow):
             if len(self.invalid) < MOST_LISTED:
                 self.invalid.append(row)
@@ -86,7 +88,7 @@ def apply_metadata(
     Raises NotImportable when the CSV is no table of images. Batches that are done stay so, whatever happens.
     """
     report = JoinReport(str(metadata))
-    joiner = Joiner(archive, terms, SOURCE, changes_nothing=changes_nothing)
+    joiner = Joiner(archive, terms, Origin(SOURCE), changes_nothing=changes_nothing)
     for batch in in_batches(Dictionary().judged(read_rows(metadata))):
         for fate in joiner.join(batch):
             report.add(fate)

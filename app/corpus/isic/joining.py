@@ -4,7 +4,7 @@ A run that was killed is run again: what is shown already is found to be so, and
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
 
@@ -30,6 +30,7 @@ from app.corpus.isic.rows import BadRow, Row
 from app.errors import NotImportable
 
 BATCH_ROWS = 500
+WHOLE = "refresh: "  # how the name of a source begins that tells of all images
 SOP_INSTANCE_UID = "sop_instance_uid"  # a column, where a set has been given to DICOM files by somebody
 
 
@@ -50,6 +51,7 @@ class RowFate:
     row: Row | BadRow
     fate: Fate
     lacks_terms: bool = False
+    is_first: bool = False  # nothing was known of the image before
 
 
 @dataclass(slots=True)
@@ -66,15 +68,25 @@ class _Batch:
     returned: list[KnownImage] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where rows come from, and what that means for them."""
+
+    name: str
+    is_whole: bool = False  # it tells of all images there are: one that it tells of no more is not public
+    knows_cohorts_only: bool = False  # its attribution is that of a cohort: any other is nearer the truth
+
+
 class Joiner:
     """Joins the rows of one source; `changes_nothing` for a rehearsal."""
 
     def __init__(
-        self, archive: Archive, terms: SetTerms, source: str, *, changes_nothing: bool = False
+        self, archive: Archive, terms: SetTerms, origin: Origin, *, changes_nothing: bool = False
     ) -> None:
         self._archive = archive
         self._terms = terms
-        self._source = source
+        self._origin = origin
+        self._source = origin.name
         self._changes_nothing = changes_nothing
 
     @cached_property
@@ -136,20 +148,39 @@ class Joiner:
             return RowFate(row, Fate.NOT_PUBLIC)
         if before and not before.is_public:
             # Who hid it may show it again; facts follow when its files are registered.
-            if before.source == self._source and row.values.get("public") == "YES":
+            is_public = row.values.get("public") == "YES" or self._origin.is_whole
+            if before.source == self._source and is_public:
                 batch.returned.append(KnownImage(row.isic_id, self._source, before.sop_instance_uid))
             return RowFate(row, Fate.NOT_PUBLIC)
         if not uids:
             return RowFate(row, Fate.NOT_HELD)
         try:
-            joined = join(row, before, self._terms, self._source, uids[0])
+            joined = join(self._trusted(row, before), before, self._terms, self._source_of(before), uids[0])
         except NotImportable as error:
             return RowFate(BadRow(row.line, row.isic_id, error), Fate.INVALID)
         if isinstance(joined, BadRow):
             return RowFate(joined, Fate.INVALID)
         batch.known[row.isic_id] = joined.image  # for a row of the same image further down
         fate = self._decide(joined, before, uids, batch)
-        return RowFate(row, fate, lacks_terms=not joined.has_terms)
+        return RowFate(row, fate, lacks_terms=not joined.has_terms, is_first=before is None)
+
+    def _source_of(self, before: KnownImage | None) -> str:
+        """Return whose image it is: that of a whole source stays its own, which may withdraw it one day."""
+        if before and before.source.startswith(WHOLE) and not self._origin.is_whole:
+            return before.source
+        return self._source
+
+    def _trusted(self, row: Row, before: KnownImage | None) -> Row:
+        """Leave out the attribution of a row that another source knows better."""
+        if not (self._origin.knows_cohorts_only and before and before.source != self._source):
+            return row
+        if not before.known.get("attribution"):
+            return row
+        return replace(
+            row,
+            values={name: value for name, value in row.values.items() if name != "attribution"},
+            published={name: cell for name, cell in row.published.items() if name != "attribution"},
+        )
 
     def _decide(self, joined: Joined, before: KnownImage | None, uids: Sequence[str], batch: _Batch) -> Fate:
         wanted = packed_overlay(joined.shown)

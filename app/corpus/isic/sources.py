@@ -1,0 +1,151 @@
+"""Where all public metadata of the archive come from: its API, page by page, or a Parquet snapshot."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import urljoin, urlsplit
+
+from app.corpus.isic.fetching import Patience, download, get_json
+from app.corpus.isic.joining import BATCH_ROWS
+from app.corpus.isic.parquet import required_parquet
+from app.corpus.isic.rows import BadRow, Row, row_of
+from app.errors import NotImportable
+
+PAGE_IMAGES = 100  # the most that the archive's API gives
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some rows, and where to go on after them."""
+
+    rows: list[Row | BadRow]
+    next: str | None
+
+
+class Source(Protocol):
+    """What tells of all images; `version` names a state of it that can be gone on with."""
+
+    knows_cohorts_only: bool
+    version: str
+
+    def count(self) -> int | None:
+        """Return how many images it tells of."""
+
+    def pages(self, start: str | None) -> Iterator[Page]:
+        """Yield its rows, from the start or from where a page said."""
+
+
+class ArchiveApi:
+    """API v2 of the ISIC Archive: pages by cursor, the number of all images on the first alone."""
+
+    knows_cohorts_only = True
+    version = ""  # images run oldest first: a cursor stays good
+
+    def __init__(self, base: str, patience: Patience) -> None:
+        base = base if base.endswith("/") else f"{base}/"
+        self._first = urljoin(base, f"images/?limit={PAGE_IMAGES}")
+        self._patience = patience
+
+    def count(self) -> int | None:
+        """Return what the first page says."""
+        count = self._page(self._first).get("count")
+        return count if isinstance(count, int) else None
+
+    def pages(self, start: str | None) -> Iterator[Page]:
+        """Follow the cursors."""
+        url: str | None = start or self._first
+        line = 1
+        while url:
+            answer = self._page(url)
+            following = answer.get("next")
+            if following is not None and not self._is_ours(following):
+                raise NotImportable("source", f"{url} leads to another host: {str(following)[:200]!r}")
+            rows = [row_of(line + n, _flat(image)) for n, image in enumerate(answer["results"])]
+            line += len(rows)
+            yield Page(rows, following)
+            url = following
+
+    def _page(self, url: str) -> Mapping[str, Any]:
+        answer = get_json(url, self._patience)
+        if not isinstance(answer, dict) or not isinstance(answer.get("results"), list):
+            reason = f"{url} is no page of images: is it the base address of API v2, https://…/api/v2/?"
+            raise NotImportable("source", reason)
+        return answer
+
+    def _is_ours(self, url: object) -> bool:
+        return isinstance(url, str) and urlsplit(url)[:2] == urlsplit(self._first)[:2]
+
+
+def _flat(image: object) -> dict[str, str]:
+    """Return an image object of the API as a row of a table; what is absent stays so."""
+    if not isinstance(image, dict):
+        return {"isic_id": ""}
+    own = {name: image.get(name) for name in ("isic_id", "attribution", "copyright_license", "public")}
+    metadata = image.get("metadata")
+    groups = (
+        [metadata.get(name) for name in ("acquisition", "clinical")] if isinstance(metadata, dict) else []
+    )
+    told = {name: cell for group in groups if isinstance(group, dict) for name, cell in group.items()}
+    return _cells({**told, **own})
+
+
+def _cells(row: Mapping[str, object]) -> dict[str, str]:
+    return {str(name): _cell(cell) for name, cell in row.items() if cell is not None and cell != ""}
+
+
+def _cell(cell: object) -> str:
+    if isinstance(cell, bool):
+        return "true" if cell else "false"
+    return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell)
+
+
+class Snapshot:
+    """A Parquet file, read a group of rows at a time."""
+
+    knows_cohorts_only = False
+
+    def __init__(self, path: Path, version: str) -> None:
+        self.version = version
+        try:
+            self._file = required_parquet().ParquetFile(path)
+        except (OSError, ValueError) as error:  # pyarrow's own are kinds of these
+            raise NotImportable("source", f"{path} is no Parquet file: {error}") from None
+        if "isic_id" not in self._file.schema_arrow.names:
+            raise NotImportable("source", f"{path} has no column isic_id")
+
+    def count(self) -> int:
+        """Return what the end of the file says."""
+        return int(self._file.metadata.num_rows)
+
+    def pages(self, start: str | None) -> Iterator[Page]:
+        """Read from a group on; only the last page of a group says where to go on."""
+        told = self._file.metadata
+        groups, first = told.num_row_groups, int(start or 0)
+        line = 1 + sum(told.row_group(group).num_rows for group in range(first))
+        for group in range(first, groups):
+            rows: list[Row | BadRow] = []
+            try:
+                for batch in self._file.iter_batches(BATCH_ROWS, row_groups=[group]):
+                    if rows:
+                        yield Page(rows, str(group))
+                    rows = [row_of(line + n, _cells(row)) for n, row in enumerate(batch.to_pylist())]
+                    line += len(rows)
+            except (OSError, ValueError) as error:
+                raise NotImportable("source", f"the Parquet file is damaged: {error}") from None
+            yield Page(rows, str(group + 1) if group + 1 < groups else None)
+
+
+def open_source(name: str, working: Path, patience: Patience) -> Source:
+    """Return what a file's name or a URL leads to; a snapshot is downloaded first."""
+    path = Path(name)
+    if path.exists():
+        status = path.stat()
+        return Snapshot(path, f"{status.st_size} {status.st_mtime_ns}")
+    parts = urlsplit(name)
+    if parts.scheme not in {"http", "https"}:
+        raise NotImportable("source", f"{name} is neither a file nor an http or https address")
+    if not parts.path.endswith(".parquet"):
+        return ArchiveApi(name, patience)
+    required_parquet()
+    return Snapshot(working, download(name, working, patience))
