@@ -4,6 +4,7 @@
     child    Child: one process as its parent sees it, started when needed, replaced when it fails
     inside   what runs in the process: its limits and its loop
     messages what crosses the pipe
+    channel  how it crosses
 
 A crash, a bomb or an endless loop in there is one `CagedFailure`; nothing else notices.
 """

@@ -11,10 +11,10 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from app.cage.channel import Channel
 from app.cage.messages import Answer, Arguments, Kind, pack_request, unpack_answers
 from app.errors import CagedFailure
 
@@ -52,7 +52,7 @@ class Child:
         self.limits = limits
         self.idle_since = 0.0
         self._process: subprocess.Popen[bytes] | None = None
-        self._connection: Connection | None = None
+        self._channel: Channel | None = None
         self._lock = threading.Lock()
 
     @property
@@ -68,9 +68,9 @@ class Child:
         """
         message = pack_request(function, batch)
         for _ in range(2):
-            connection = self._connection or self._start()
+            channel = self._channel or self._start()
             try:
-                connection.send_bytes(message)
+                channel.send(message)
             except OSError:  # it was ended while idle, by somebody else: a fresh one takes the task
                 self.end()
             else:
@@ -82,10 +82,10 @@ class Child:
 
         Raises ChildLost if the process is gone instead. After Kind.EXHAUSTED it is gone too.
         """
-        if self._connection is None:
+        if self._channel is None:
             raise ChildLost("its process was ended")
         try:
-            answers = unpack_answers(self._connection.recv_bytes(self.limits.memory_bytes))
+            answers = unpack_answers(self._channel.receive(self.limits.memory_bytes))
         except BlockingIOError:
             self.end()
             raise ChildLost(f"it took longer than {self.limits.wall_s:g} s") from None
@@ -110,17 +110,17 @@ class Child:
     def end(self) -> int | None:
         """End the process, wait until it is gone and return how it ended (None: there was none)."""
         with self._lock:
-            process, connection = self._process, self._connection
-            self._process = self._connection = None
-        if connection:
-            connection.close()
+            process, channel = self._process, self._channel
+            self._process = self._channel = None
+        if channel:
+            channel.close()
         if process is None:
             return None
         with contextlib.suppress(ProcessLookupError):  # one that ended by itself keeps its own status
             os.killpg(process.pid, signal.SIGKILL)
         return process.wait()
 
-    def _start(self) -> Connection:
+    def _start(self) -> Channel:
         ours, theirs = socket.socketpair()
         seconds, fraction = divmod(self.limits.wall_s, 1)
         # The patience of every read and write of ours: cheaper than to poll before each.
@@ -147,8 +147,8 @@ class Child:
             except OSError as error:
                 ours.close()
                 raise CagedFailure(f"no process could be started to read it: {error.strerror}") from error
-            self._connection = Connection(ours.detach())
-        return self._connection
+            self._channel = Channel(ours.detach())
+        return self._channel
 
     def _how_it_ended(self, status: int | None) -> str:
         if status == -signal.SIGXCPU:

@@ -18,10 +18,10 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from app.cage.channel import Channel
 from app.cage.messages import Answer, Arguments, Kind, pack_answers, unpack_answers, unpack_request
 from app.errors import ArchiveError
 
@@ -33,17 +33,17 @@ _TOGETHER_S = 0.05
 def serve(handle: int, memory_bytes: int, cpu_s: int) -> None:
     """Answer the requests that come over the socket `handle` until it closes."""
     _settle(memory_bytes)
-    connection = Connection(handle)
+    channel = Channel(handle)
     threading.Thread(target=_end_with_the_parent, args=(handle,), daemon=True).start()
     allowance = _Allowance(cpu_s)
     while True:
         try:
-            message = connection.recv_bytes()
+            message = channel.receive(memory_bytes)
         except (EOFError, ConnectionError):
             return
         function, batch = unpack_request(message)
         for answers in _answers(function, batch, allowance):
-            connection.send_bytes(_pack(answers))
+            channel.send(_pack(answers))
 
 
 def _settle(memory_bytes: int) -> None:
