@@ -7,7 +7,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import BeforeValidator, Field, StringConstraints, field_validator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -22,6 +22,9 @@ SERVICE_PATH = "/dicom-web"
 COLLECTIONS_PATH = "/collections"  # each is a service of its own, at COLLECTIONS_PATH/NAME + SERVICE_PATH
 
 Network = IPv4Network | IPv6Network
+AeTitle = Annotated[  # PS3.5 6.2
+    str, StringConstraints(pattern=r"^[!-\[\]-~]([ -\[\]-~]{0,14}[!-\[\]-~])?$")
+]
 
 
 class Settings(BaseSettings):
@@ -65,6 +68,11 @@ class Settings(BaseSettings):
     )
     dimse_port: int = Field(11112, ge=1, le=65535, description="Port of the DICOM network, on `host`.")
     dimse_ae_title: str = Field("DERMZOO", min_length=1, max_length=16, description="Our AE title.")
+    dimse_collections: dict[AeTitle, str] = Field(
+        {},
+        description="AE titles that find and send what a public collection holds, each with its slug; in the "
+        "environment an object of JSON.",
+    )
     dimse_check_called_ae_title: bool = Field(
         default=True, description="Whether associations that call another AE title are rejected."
     )

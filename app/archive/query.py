@@ -62,7 +62,7 @@ def locate_instances(archive: Archive, query: Query) -> list[tuple[Reference, st
     """Return each instance that unique keys address, with its SOP class and transfer syntax."""
     with archive.catalog.read() as connection:
         found = located(connection, query, archive.settings.search_work_s)
-    return [(Reference(*row[:3]), row[3], row[4]) for row in found]
+    return [(Reference(*row[:3], scope=query.scope), row[3], row[4]) for row in found]
 
 
 def search_patients(find: Search, query: Query) -> Iterator[Attributes]:

@@ -79,9 +79,11 @@ def is_answered_at_once(query: Query) -> bool:
     if query.study_instance_uid is not None:
         return True
     leads = False
+    # Of the many that share a fact, few may be in a collection.
+    at_once = _AT_ONCE if query.scope is None else _FEW
     for tag, match in query.matches:
         is_own = level_of(tag) <= query.level
-        leads = leads or (is_own and tag in _AT_ONCE and isinstance(match, SingleValue | UIDList))
+        leads = leads or (is_own and tag in at_once and isinstance(match, SingleValue | UIDList))
     return leads or not query.matches
 
 

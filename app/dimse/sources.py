@@ -1,9 +1,11 @@
 """What is found and sent under an AE title of ours: what the archive holds, or what another server does."""
 
 from collections.abc import Callable, Collection, Iterator
+from dataclasses import replace
 from typing import NamedTuple, Protocol
 
 from app.archive.archive import Archive
+from app.archive.collections import scope_of
 from app.archive.data_sets import chosen_syntax, open_data_set
 from app.archive.query import locate_instances, search_attributes
 from app.archive.retrieve import retrieve_instance
@@ -69,6 +71,31 @@ class Source(Protocol):
 
     def open(self, selected: Selected, accepted: Collection[str], is_cancelled: IsCancelled) -> DataSet:
         """Open an instance in one of the accepted transfer syntaxes; raises ArchiveError."""
+
+
+class OneCollection:
+    """What a collection holds that is public when it is asked; raises NotFound while it is not."""
+
+    matches_every_key = True
+
+    def __init__(self, archive: Archive, slug: str) -> None:
+        self._archive, self._slug, self._whole = archive, slug, OwnArchive(archive)
+        self.name = f"collection {slug}"
+
+    def search(self, query: Query, is_cancelled: IsCancelled) -> Iterator[Attributes]:
+        """Yield every member that matches, or what it is part of, counted within the collection."""
+        return self._whole.search(self._within(query), is_cancelled)
+
+    def select(self, query: Query, is_cancelled: IsCancelled) -> list[Selected]:
+        """Return the members that unique keys address."""
+        return self._whole.select(self._within(query), is_cancelled)
+
+    def open(self, selected: Selected, accepted: Collection[str], is_cancelled: IsCancelled) -> DataSet:
+        """Open a member; raises ArchiveError, as of one that is a member no more."""
+        return self._whole.open(selected, accepted, is_cancelled)
+
+    def _within(self, query: Query) -> Query:
+        return replace(query, scope=scope_of(self._archive, self._slug).number)
 
 
 class OwnArchive:

@@ -6,7 +6,7 @@ from typing import get_args
 
 from app.archive.archive import Archive
 from app.dimse.peers import May
-from app.dimse.sources import OwnArchive, Source
+from app.dimse.sources import OneCollection, OwnArchive, Source
 from app.errors import SettingsError
 from app.settings import Settings
 
@@ -36,16 +36,20 @@ class Titles:
 
 
 def make_titles(settings: Settings, archive: Archive, others: tuple[Title, ...] = ()) -> Titles:
-    """Put the table together: the archive's title, and those of other sources."""
+    """Put the table together: the archive's title, those of collections, and those of other sources."""
     own = Title(settings.dimse_ae_title, OwnArchive(archive), EVERYTHING)
+    collections = (
+        Title(ae_title, OneCollection(archive, slug), READING)
+        for ae_title, slug in settings.dimse_collections.items()
+    )
     return Titles(
-        {title.ae_title: title for title in (own, *others)},
+        {title.ae_title: title for title in (own, *collections, *others)},
         None if settings.dimse_check_called_ae_title else own,
     )
 
 
 def require_distinct(settings: Settings, others: Iterable[str]) -> None:
     """Check that no AE title stands for two things; raises SettingsError."""
-    titles = [settings.dimse_ae_title, *others]
+    titles = [settings.dimse_ae_title, *settings.dimse_collections, *others]
     if repeated := sorted({title for title in titles if titles.count(title) > 1}):
         raise SettingsError(f"More than one thing here has the AE title {', '.join(repeated)}.")

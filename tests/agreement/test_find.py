@@ -114,8 +114,8 @@ def asked(tmp_path_factory):
 
 
 class Doors:
-    def __init__(self, server):
-        self.server = server
+    def __init__(self, server, ae_title="DERMZOO", root=""):
+        self.server, self.root = server, root or server.dicomweb_url
         ae = AE("TEST")
         ae.add_requested_context(StudyRootQueryRetrieveInformationModelFind)
         ae.add_requested_context(StudyRootQueryRetrieveInformationModelGet)
@@ -128,7 +128,7 @@ class Doors:
         self.association = ae.associate(
             "127.0.0.1",
             int(server.settings["dimse_port"]),
-            ae_title="DERMZOO",
+            ae_title=ae_title,
             ext_neg=[relational, *(build_role(sop_class, scp_role=True) for sop_class in classes)],
             evt_handlers=[(evt.EVT_C_STORE, self._received)],
         )
@@ -136,9 +136,7 @@ class Doors:
         assert self.association.is_established
 
     def qido(self, level, keys):
-        answer = httpx.get(
-            f"{self.server.dicomweb_url}{PATHS[level]}", params=keys | {"fuzzymatching": "true"}
-        )
+        answer = httpx.get(f"{self.root}{PATHS[level]}", params=keys | {"fuzzymatching": "true"})
         assert answer.status_code == 200, answer.text
         tag = f"{tag_for_keyword(UNIQUE[level]):08X}"
         return [each[tag]["Value"][0] for each in answer.json()]

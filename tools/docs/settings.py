@@ -32,6 +32,8 @@ def _default(field: FieldInfo) -> str:
     match value:
         case "" | ():
             return "none"
+        case dict() if not value:
+            return "none"
         case bool():
             return code(str(value).lower())
         case Path():
@@ -66,4 +68,6 @@ def _values(field: FieldInfo) -> str:
         )
     if kind is Path:
         return "path"
+    if get_origin(kind) is dict:
+        return "table"
     return "networks" if get_origin(kind) in {tuple, UnionType} else "text"
