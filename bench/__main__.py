@@ -9,6 +9,7 @@ from bench.indexing import measure_indexing
 from bench.limiting import measure_limiting
 from bench.memory import measure_large, measure_memory
 from bench.mosaics import measure_mosaics
+from bench.patience import measure_patience
 from bench.profile import measure_profile
 from bench.reading import measure_deep_pages, measure_objects, measure_pictures, measure_searches
 from bench.report import Report, conditions
@@ -94,6 +95,7 @@ PARTS = {
     "objects": objects,
     "limiting": limiting,
     "budget": measure_budget,
+    "patience": measure_patience,
     "storing": storing,
     "indexing": measure_indexing,
     "dimse": measure_dimse,

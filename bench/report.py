@@ -11,7 +11,7 @@ from pathlib import Path
 from bench.goals import GOALS
 from bench.measure import Scenario
 
-UNITS = {"per_second": "/s", "megabytes_per_second": " MB/s", "p50_ms": " ms"}
+UNITS = {"per_second": "/s", "megabytes_per_second": " MB/s", "p50_ms": " ms", "p99_ms": " ms"}
 
 
 @dataclass
