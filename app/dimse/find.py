@@ -7,6 +7,7 @@ from app.archive.query import search_patients
 from app.catalog.attributes import matched_from
 from app.dicom.json_model import Attribute
 from app.dicom.matching import Level, Match, Query, Semantics, UIDList, parse_match
+from app.dicom.private_block import CREATOR_TAG
 from app.dicom.uids import IMPLICIT_VR_LITTLE_ENDIAN
 from app.dimse.association import Message
 from app.dimse.cancelling import Cancellation
@@ -94,7 +95,10 @@ def _results(
 def _has_unsupported_keys(identifier: Identifier) -> bool:
     """Whether a key is of a level below: it is returned empty, and nothing is matched with it (C.4.1.1.4)."""
     level = LEVELS.get(identifier.level, Level.STUDY)
-    return any(text and matched_from(path[:8]) > level for path, text in identifier.matching_keys())
+    return any(
+        text and matched_from(path[:8]) > level and path != CREATOR_TAG  # which says whose the others are
+        for path, text in identifier.matching_keys()
+    )
 
 
 def _matched_tags(identifier: Identifier) -> set[str]:

@@ -12,8 +12,8 @@ from app.dimse.errors import AssociationEnded, Cancelled, ProtocolError
 from app.dimse.negotiation import Context
 from app.dimse.pdu import UNEXPECTED
 from app.dimse.sources import IsCancelled, Selected, Source
-from app.dimse.status import PROCESSING_FAILURE, SOP_CLASS_NOT_SUPPORTED, SUCCESS, Status
-from app.errors import ArchiveError
+from app.dimse.status import NOT_LICENSED, PROCESSING_FAILURE, SOP_CLASS_NOT_SUPPORTED, SUCCESS, Status
+from app.errors import ArchiveError, NotLicensed
 from app.storage.interface import StoredFile
 
 PIECE_BYTES = 1024 * 1024 - 64 * 1024  # with the headers of its PDUs it is one send
@@ -81,6 +81,8 @@ def make_ready(
         file, start, syntax = source.open(selected, contexts, is_cancelled)
     except Cancelled:
         return None
+    except NotLicensed:
+        return NOT_LICENSED
     except ArchiveError:
         return PROCESSING_FAILURE
     size = min(PIECE_BYTES, file.size - start)

@@ -47,6 +47,7 @@ INVALID_OBJECT_INSTANCE = Status(0x0117, "Invalid SOP Instance")
 SOP_CLASS_NOT_SUPPORTED = Status(0x0122, "SOP Class not supported")
 NO_SUCH_ACTION = Status(0x0123, "No such action")
 NOT_AUTHORIZED = Status(0x0124, "Refused: not authorized")
+NOT_LICENSED = Status(0x0124, "Refused: licence or attribution is not known")  # of a sub-operation
 DUPLICATE_INVOCATION = Status(0x0210, "Duplicate invocation")
 UNRECOGNIZED_OPERATION = Status(0x0211, "Unrecognized operation")
 MISTYPED_ARGUMENT = Status(0x0212, "Mistyped argument")

@@ -21,6 +21,7 @@ from app.dimse.sources import (
 )
 from app.dimse.status import (
     CANCEL,
+    NOT_LICENSED,
     OUT_OF_RESOURCES,
     OUT_OF_RESOURCES_SUBOPERATIONS,
     PENDING,
@@ -45,10 +46,12 @@ class Progress:
     completed: int = 0
     warned: int = 0
     failed: list[str] = field(default_factory=list)  # SOP Instance UIDs
+    unlicensed: int = 0  # of those that failed
 
     def note(self, selected: Selected, status: Status) -> None:
         """Count one sub-operation."""
         self.remaining -= 1
+        self.unlicensed += status is NOT_LICENSED
         if status == SUCCESS:
             self.completed += 1
         elif status.code in _WARNINGS:
@@ -116,7 +119,8 @@ def send_selected(
                 # Where instances go out on the same association, this waits for the next and goes with it.
                 more = progress.counts(with_remaining=True)
                 session.association.respond(message, PENDING, more=more, later=destination.is_callers)
-    finish(session, message, progress)
+    why = f"{progress.unlicensed} withheld: licence or attribution is not known"
+    finish(session, message, progress, why if progress.unlicensed else "")
 
 
 def finish(session: Session, message: Message, progress: Progress, comment: str = "") -> None:

@@ -1,0 +1,87 @@
+"""Licence and attribution on the DICOM network: what is withheld from retrievals, and searches by terms."""
+
+import pytest
+from pydicom.dataset import Dataset
+
+from app.dimse.commands import Element
+from tests.dimse.stage import Stage, encoded, identifier
+from tests.factories import instance_bytes, make_instance, uid
+
+STUDY = {"StudyInstanceUID": uid("study")}
+SUCCESS, WARNING, ALL_FAILED = 0x0000, 0xB000, 0xA702
+
+
+@pytest.fixture
+def stage(listening, monkeypatch):
+    for name, licence, commercial in (("by", "CC-BY", "YES"), ("nc", "CC-BY-NC", "NO"), ("none", None, None)):
+        data = make_instance(name, jpeg=True)
+        block = data.private_block(0x0099, "DERMZOO", create=True)
+        block.add_new(0x04, "LO", f"ISIC_000000{len(name)}")
+        block.add_new(0x03, "UT", "MSK")
+        if licence:
+            block.add_new(0x01, "SH", licence)
+            block.add_new(0x24, "CS", commercial)
+        path = listening.folder / f"{name}.dcm"
+        path.write_bytes(instance_bytes(data))
+        listening.dcmtk("storescu", "-xy", after=[path])
+    return Stage(listening, monkeypatch)
+
+
+def keys(level: str, **more: str) -> bytes:
+    made = Dataset()
+    made.QueryRetrieveLevel = level
+    for name, value in ({"StudyInstanceUID": uid("study")} | more).items():
+        setattr(made, name, value)
+    return made
+
+
+def by_terms(level: str, licence: str = "", commercial: str = "") -> bytes:
+    made = keys(
+        level, **({"SeriesInstanceUID": uid("series"), "SOPInstanceUID": ""} if level == "IMAGE" else {})
+    )
+    block = made.private_block(0x0099, "DERMZOO", create=True)
+    block.add_new(0x01, "SH", licence)
+    block.add_new(0x24, "CS", commercial)
+    return encoded(made)
+
+
+@pytest.mark.parametrize("service", ["get", "move"])
+def test_what_may_not_be_served_fails_and_is_named(stage, service):
+    """PS3.4 C.4.2.1.5, C.4.3.1.4: a failed sub-operation; the rest is sent, and the comment says why."""
+
+    def retrieve(data_set):
+        if service == "get":
+            return stage.get(data_set)
+        with stage.destination():
+            return stage.move(data_set)
+
+    command, failed = retrieve(identifier(**STUDY))[-1]
+    assert command[Element.STATUS] == WARNING
+    assert command[Element.COMPLETED_SUBOPERATIONS] == 2
+    assert command[Element.FAILED_SUBOPERATIONS] == 1
+    assert uid("none").encode() in failed
+    assert "licence" in command[Element.ERROR_COMMENT]
+    alone = STUDY | {"SeriesInstanceUID": uid("series"), "SOPInstanceUID": uid("none")}
+    command, failed = retrieve(identifier("IMAGE", **alone))[-1]
+    assert command[Element.STATUS] == ALL_FAILED
+    assert uid("none").encode() in failed
+
+
+@pytest.mark.parametrize(
+    ("licence", "commercial", "names"),
+    [
+        ("CC-BY", "", {"by"}),
+        ("CC-BY\\CC-BY-NC", "", {"by", "nc"}),
+        ("", "YES", {"by"}),
+        ("", "NO", {"nc"}),
+        ("CC-0", "", set()),
+    ],
+)
+def test_searches_by_terms(stage, licence, commercial, names):
+    """PS3.4 C.2.2.2: by the private elements; at the levels above, of any instance below."""
+    found = b"".join(data_set or b"" for _, data_set in stage.find(by_terms("IMAGE", licence, commercial)))
+    assert {name for name in ("by", "nc", "none") if uid(name).encode() in found} == names
+    for level in ("STUDY",):
+        answers = stage.find(by_terms(level, licence, commercial))
+        assert len(answers) - 1 == bool(names)
+        assert {command[Element.STATUS] for command, _ in answers[:-1]} <= {0xFF00}
