@@ -127,6 +127,18 @@ def test_a_source_that_was_cut_withdraws_nothing(world, tmp_path):
     assert world.found() == []
 
 
+def test_what_is_no_longer_known_goes(world, isic, tmp_path):
+    path = tmp_path / "snapshot.parquet"
+    follow(snapshot(path, listed(range(3), fitzpatrick_skin_type="II")))
+    rows = listed(range(3), fitzpatrick_skin_type="II")
+    rows[1] = {**rows[1], "fitzpatrick_skin_type": None}
+    report = follow(snapshot(path, rows))
+    assert (report.joined.counts[Fate.MATCHED], report.joined.counts[Fate.ALREADY_SO]) == (1, 1)
+    assert uids(world.found(FitzpatrickSkinType="II")) == {uid(SECOND)}
+    follow(isic.url)
+    assert world.found(FitzpatrickSkinType="II") == []
+
+
 def test_an_image_stays_the_archives_when_a_csv_is_joined_to_it(world, tmp_path):
     path = snapshot(tmp_path / "snapshot.parquet", listed(range(3)))
     follow(path)

@@ -1,7 +1,7 @@
 """One row and what was known of its image before: what is known of it from then on, and what is shown."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -46,11 +46,10 @@ def join(
     known: Mapping[str, Any] = before.known if before else {}
     if before and before.published:
         merged = merged_columns(before.published, row.published)
-        if merged != row.published:
-            judged = _judged(row_of(row.line, merged))
-            if isinstance(judged, BadRow):
-                return judged
-            row = judged
+        judged = replace(row, published=merged) if merged == row.published else _judged(row.line, merged)
+        if isinstance(judged, BadRow):
+            return judged
+        row = judged
     values = row.values
     of_set = _of_set(terms, known)
     licence = _licence(values.get("copyright_license"), of_set.get(_SET_LICENCE))
@@ -109,17 +108,21 @@ def as_stated(isic_id: str, document: Attributes) -> KnownImage | None:
 
 
 def merged_columns(before: Mapping[str, str], now: Mapping[str, str]) -> dict[str, str]:
-    """Return the columns of both; a field that a later row has is no longer read from an older column."""
+    """Return the columns of both; a field that a later row has is no longer read from an older column.
+
+    What is blank and was not there before is left out.
+    """
     fields = {FIELD_BY_COLUMN[column] for column in now if column in FIELD_BY_COLUMN}
     kept = {
-        column: cell
+        column: now.get(column, cell)
         for column, cell in before.items()
-        if column not in now and FIELD_BY_COLUMN.get(column) not in fields
+        if column in now or FIELD_BY_COLUMN.get(column) not in fields
     }
-    return {**now, **kept}
+    return kept | {column: cell for column, cell in now.items() if cell and column not in kept}
 
 
-def _judged(row: Row | BadRow) -> Row | BadRow:
+def _judged(line: int, published: Mapping[str, str]) -> Row | BadRow:
+    row = row_of(line, published)
     return row if isinstance(row, BadRow) else Dictionary().judge(row)
 
 

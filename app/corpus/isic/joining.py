@@ -171,15 +171,21 @@ class Joiner:
         return self._source
 
     def _trusted(self, row: Row, before: KnownImage | None) -> Row:
-        """Leave out the attribution of a row that another source knows better."""
-        if not (self._origin.knows_cohorts_only and before and before.source != self._source):
-            return row
-        if not before.known.get("attribution"):
+        """Leave out what a source does not know: the attribution that another knows better, and blanks.
+
+        Where something was known before, blanks say that it is so no more.
+        """
+        left_out: set[str] = set()
+        if self._origin.is_whole and not (before and before.published):
+            left_out.update(column for column, cell in row.published.items() if not cell)
+        if self._origin.knows_cohorts_only and before and before.source != self._source:
+            left_out.update({"attribution"} if before.known.get("attribution") else ())
+        if not left_out:
             return row
         return replace(
             row,
-            values={name: value for name, value in row.values.items() if name != "attribution"},
-            published={name: cell for name, cell in row.published.items() if name != "attribution"},
+            values={name: value for name, value in row.values.items() if name not in left_out},
+            published={name: cell for name, cell in row.published.items() if name not in left_out},
         )
 
     def _decide(self, joined: Joined, before: KnownImage | None, uids: Sequence[str], batch: _Batch) -> Fate:

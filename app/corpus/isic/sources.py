@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from urllib.parse import urljoin, urlsplit
 
 from app.corpus.isic.fetching import Patience, download, get_json
+from app.corpus.isic.fields import FIELDS
 from app.corpus.isic.joining import BATCH_ROWS
 from app.corpus.isic.parquet import required_parquet
 from app.corpus.isic.rows import BadRow, Row, row_of
@@ -77,8 +78,12 @@ class ArchiveApi:
         return isinstance(url, str) and urlsplit(url)[:2] == urlsplit(self._first)[:2]
 
 
+# What an image object has no key for is not known.
+_CURRENT = {field.name: None for field in FIELDS if not field.removed}
+
+
 def _flat(image: object) -> dict[str, str]:
-    """Return an image object of the API as a row of a table; what is absent stays so."""
+    """Return an image object of the API as a row of a table."""
     if not isinstance(image, dict):
         return {"isic_id": ""}
     own = {name: image.get(name) for name in ("isic_id", "attribution", "copyright_license", "public")}
@@ -87,14 +92,16 @@ def _flat(image: object) -> dict[str, str]:
         [metadata.get(name) for name in ("acquisition", "clinical")] if isinstance(metadata, dict) else []
     )
     told = {name: cell for group in groups if isinstance(group, dict) for name, cell in group.items()}
-    return _cells({**told, **own})
+    return _cells({**_CURRENT, **told, **own})
 
 
 def _cells(row: Mapping[str, object]) -> dict[str, str]:
-    return {str(name): _cell(cell) for name, cell in row.items() if cell is not None and cell != ""}
+    return {str(name): _cell(cell) for name, cell in row.items()}
 
 
 def _cell(cell: object) -> str:
+    if cell is None:
+        return ""
     if isinstance(cell, bool):
         return "true" if cell else "false"
     return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell)
