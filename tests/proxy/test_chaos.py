@@ -206,6 +206,22 @@ def test_too_many_requests_there_is_not_the_quota_of_the_client(tmp_path: Path) 
     asyncio.run(scenario())
 
 
+def test_an_upstream_that_takes_too_long_is_told_apart(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with chaos_server() as chaos, through(tmp_path, chaos.url, "read_s = 0.1") as client:
+            chaos.hold = asyncio.Event()
+            refused = await client.get(PATHS[0])
+            assert (refused.status_code, refused.json()["type"]) == (
+                504,
+                "urn:dermzoo:problem:upstream-timeout",
+            )
+            assert len(chaos.requests) == 3
+            chaos.hold.set()
+            assert await outcome(client, PATHS[0], chaos) == "200"
+
+    asyncio.run(scenario())
+
+
 def test_nothing_follows_a_redirect(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with chaos_server(lambda: "redirect") as chaos, through(tmp_path, chaos.url) as client:
