@@ -26,7 +26,6 @@ from app.errors import Unreadable
 
 PREAMBLE = bytes(128) + b"DICM"
 MEDIA_STORAGE_SOP_CLASS_UID = 0x0002
-_MEDIA_STORAGE_SOP_INSTANCE_UID = 0x0003
 TRANSFER_SYNTAX_UID = 0x0010
 
 INFLATED = 512 << 20
@@ -79,26 +78,6 @@ def data_set_offset(path: str) -> int:
     """Return where the data set of a file begins, for the cage; Unreadable if this is not DICOM."""
     with Path(path).open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as buffer:
         return read_part10(buffer).data_set
-
-
-class Layout(NamedTuple):
-    """What a file says of itself before its data set; UIDs are empty where it does not say."""
-
-    data_set: int
-    transfer_syntax_uid: str
-    sop_class_uid: str
-    sop_instance_uid: str
-
-
-def read_layout(path: str) -> Layout:
-    """Return what the File Meta Information of a file says, for the cage; Unreadable if this is not DICOM."""
-    with Path(path).open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as buffer:
-        part10 = read_part10(buffer)
-    sop_class, sop_instance = (
-        part10.meta.get(element, b"").rstrip(b"\0 ").decode("latin-1")
-        for element in (MEDIA_STORAGE_SOP_CLASS_UID, _MEDIA_STORAGE_SOP_INSTANCE_UID)
-    )
-    return Layout(part10.data_set, part10.transfer_syntax_uid, sop_class, sop_instance)
 
 
 def _meta_start(buffer: bytes | mmap) -> int:
@@ -194,7 +173,7 @@ def file_meta(sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: st
     elements = (
         _meta_element(0x0001, b"OB\0\0", b"\0\1"),
         _meta_element(MEDIA_STORAGE_SOP_CLASS_UID, b"UI", sop_class_uid.encode()),
-        _meta_element(_MEDIA_STORAGE_SOP_INSTANCE_UID, b"UI", sop_instance_uid.encode()),
+        _meta_element(0x0003, b"UI", sop_instance_uid.encode()),
         _meta_element(TRANSFER_SYNTAX_UID, b"UI", transfer_syntax_uid.encode()),
         _meta_element(0x0012, b"UI", IMPLEMENTATION_CLASS_UID.encode()),
         _meta_element(0x0013, b"SH", IMPLEMENTATION_VERSION_NAME.encode()),

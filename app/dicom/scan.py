@@ -7,7 +7,9 @@ in the file, and what to send before its bytes so that they are PS3.10. No pixel
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
-from mmap import mmap
+from mmap import ACCESS_READ, mmap
+from pathlib import Path
+from typing import NamedTuple
 
 import orjson
 
@@ -89,6 +91,23 @@ def _scan(data: bytes | mmap) -> Scanned:
         bulk=pack_bulk({path: place for path, _, place in findings.references if place}),
         warnings=(*part10.warnings, *findings.warnings),
     )
+
+
+class Layout(NamedTuple):
+    """Where the data set of a file begins, how it is written, and of what it is."""
+
+    data_set: int
+    transfer_syntax_uid: str
+    sop_class_uid: str
+    sop_instance_uid: str
+
+
+def read_layout(path: str) -> Layout:
+    """Scan a file for no more than this, for the cage; File Meta Information may name another instance."""
+    with Path(path).open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as buffer:
+        found = scan(buffer)
+    sop_class, instance = (_uid(found.attributes, tag) for tag in ("00080016", "00080018"))
+    return Layout(found.data_set, found.transfer_syntax_uid, sop_class, instance)
 
 
 def _uid(attributes: Mapping[str, Attribute], tag: str) -> str:

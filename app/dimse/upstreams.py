@@ -17,7 +17,7 @@ from app.catalog.holdings import Reference
 from app.dicom.dicom_file import DicomFile
 from app.dicom.document_matching import document_test
 from app.dicom.matching import Query
-from app.dicom.part10 import read_layout
+from app.dicom.scan import read_layout
 from app.dicom.uids import EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN
 from app.dimse.errors import Cancelled
 from app.dimse.identifiers import SERIES_INSTANCE_UID, STUDY_INSTANCE_UID

@@ -13,6 +13,7 @@ from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEGBase
 from pynetdicom import AE, evt
 from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
 
+from app.dicom.part10 import PREAMBLE, file_meta
 from app.dimse.commands import Element, Kind
 from app.dimse.peers import Peer
 from app.proxy import client as proxy_client
@@ -21,7 +22,7 @@ from app.throttle.policy import Allowance, Holding, Policy, Upstream
 from app.throttle.stores import MemoryStore
 from tests.dimse.conftest import Listening, Start, answered, listeners
 from tests.dimse.raw_peer import RawPeer
-from tests.dimse.stage import cancel, comment, counts, failed_list, identifier, status
+from tests.dimse.stage import cancel, comment, counts, encoded, failed_list, identifier, status
 from tests.factories import VL_PHOTOGRAPHIC, instance_bytes, make_instance, uid
 from tests.proxy.conftest import CREDENTIALS, MR, OTHERS, PICTURES, Between, upstreams_file
 from tests.servers import free_port
@@ -434,6 +435,17 @@ def test_another_instance_than_was_asked_for_is_not_sent(listening: Listening, r
     answers = ask_get(listening)
     assert (status(answers), failed_list(answers)) == (0xB000, {uid("p2")})
     assert len(listening.stored) == 2  # type: ignore[attr-defined]
+
+
+def test_what_its_file_calls_otherwise_is_sent(shared: Listening, between: Between) -> None:
+    """PS3.10 7.1: File Meta Information is its writer's; the data set says what it is."""
+    odd = make_instance("odd", study="odd", series="odd")
+    meta = file_meta(VL_PHOTOGRAPHIC, uid("p1"), ExplicitVRLittleEndian)
+    root = between.upstream.removesuffix("/dicom-web")
+    content = PREAMBLE + meta + encoded(odd)
+    httpx.post(f"{root}/instances", content=content, auth=("orthanc", "orthanc")).raise_for_status()
+    [got], code = get(shared, {"StudyInstanceUID": uid("odd")}, ExplicitVRLittleEndian)
+    assert (got, code) == (odd, 0x0000)
 
 
 def encoded_pixels(file: bytes) -> bytes:
