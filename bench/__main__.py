@@ -6,6 +6,7 @@ from pathlib import Path
 from bench.budgeting import measure_budget
 from bench.dimse import measure_dimse
 from bench.indexing import measure_indexing
+from bench.joining import measure_joining
 from bench.limiting import measure_limiting
 from bench.memory import measure_large, measure_memory
 from bench.mosaics import measure_mosaics
@@ -98,6 +99,7 @@ PARTS = {
     "patience": measure_patience,
     "storing": storing,
     "indexing": measure_indexing,
+    "joining": measure_joining,
     "dimse": measure_dimse,
     "memory": memory,
     "profile": measure_profile,

@@ -65,7 +65,7 @@ def make_corpus(folder: Path, kind: str, instances: int) -> list[Made]:
     """Return the first instances of a corpus, making those that are not there yet, on all processors."""
     listing = folder / f"{kind}-{instances}.json"
     if not listing.exists():
-        rows = _rows(folder) if kind == "tiny" else _real_rows(folder)
+        rows = rows_of_2020(folder) if kind == "tiny" else _real_rows(folder)
         batches = _batches(itertools.islice(rows, instances), 200)
         with ProcessPoolExecutor(os.cpu_count()) as pool:
             made = [
@@ -93,7 +93,8 @@ def _table() -> str:
     return gzip.decompress(METADATA.read_bytes()).decode()
 
 
-def _rows(folder: Path) -> Iterator[Row]:
+def rows_of_2020(folder: Path) -> Iterator[Row]:
+    """Yield the rows of the published metadata."""
     return _read(folder / "tiny.csv", _table())
 
 

@@ -90,6 +90,12 @@ GOALS = {
         Goal(23, "growth for one 2 GB download", "most", 2, 2, "MiB"),
         Goal(23, "growth for each of 8 slow readers", "most", 2, 2, "MiB"),
         Goal(23, "growth for storing 2 GB", "most", 64, 64, "MiB"),
+        Goal(26, "joining the metadata, seconds", "most", 10, 15, " s"),
+        Goal(26, "joining the metadata, peak MiB", "most", 256, 512, "MiB"),
+        Goal(26, "instances by one lesion / by PatientID", "most", 1.5, 3),
+        Goal(26, "instances by a common fact, a page / by PatientID", "most", 3, 6),
+        Goal(26, "instances by a subtree of diagnoses, a page / by PatientID", "most", 3, 6),
+        Goal(26, "doors that count other facts than the metadata", "most", 0, 0, ""),
         Goal(25, "errors", "most", 0, 0, ""),
     )
 }

@@ -24,6 +24,7 @@ class Answer(NamedTuple):
     status: int
     content_type: str
     body: bytes
+    warning: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +106,12 @@ def ask(server: Server, path: str, accept: str) -> Answer:
     try:
         connection.request("GET", path, headers={"Accept": accept})
         answer = connection.getresponse()
-        return Answer(answer.status, answer.getheader("Content-Type", ""), answer.read())
+        return Answer(
+            answer.status,
+            answer.getheader("Content-Type", ""),
+            answer.read(),
+            answer.getheader("Warning", ""),
+        )
     finally:
         connection.close()
 
