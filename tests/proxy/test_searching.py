@@ -37,7 +37,7 @@ KEYS = st.fixed_dictionaries(
 
 @given(KEYS, st.frozensets(st.sampled_from(["00080050", "00081030", "00400275"])), st.booleans())
 def test_what_is_asked_is_the_query(keys: dict[str, str], include: frozenset[str], fuzzy: bool) -> None:
-    """PS3.18 8.3.4 (checklist 43): our own reader of parameters gets back the query they were written of."""
+    """PS3.18 8.3.4: our own reader of parameters gets back the query they were written of."""
     given_matches = {tag: parse_match(tag, text, Semantics(fuzzy=fuzzy)) for tag, text in keys.items()}
     query = Query(Level.SERIES, tuple(given_matches.items()), include)
     [(path, parameters)] = requests_of(query)
@@ -58,7 +58,7 @@ def test_what_is_asked_is_the_query(keys: dict[str, str], include: frozenset[str
     ],
 )
 def test_the_resource_names_the_parents(level: Level, study: str, series: str, path: str) -> None:
-    """PS3.18 Table 10.6.1-1 (checklist 43)."""
+    """PS3.18 Table 10.6.1-1."""
     [(asked, parameters)] = requests_of(Query(level, study_instance_uid=study, series_instance_uid=series))
     assert asked == path
     assert list(parameters) == ([("0020000E", "1.3")] if path == "/instances" else [])
@@ -108,7 +108,7 @@ def rows(start: int, stop: int) -> bytes:
 
 @pytest.mark.parametrize("total", [0, 1, 2, 3, 5, 6])
 def test_pages_follow_until_there_are_no_more(total: int) -> None:
-    """PS3.18 8.3.4.4 (checklist 43)."""
+    """PS3.18 8.3.4.4."""
     pages = Pages(lambda offset, limit: rows(offset, min(offset + limit, total)))
     assert pages.found() == [str(n) for n in range(total)]
     assert pages.asked[0] == (0, 2)
