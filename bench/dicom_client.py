@@ -5,6 +5,10 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pydicom.dataset import Dataset
+from pynetdicom import AE
+from pynetdicom.pdu_primitives import SOPClassExtendedNegotiation
+
 from app.dicom.uids import IMPLICIT_VR_LITTLE_ENDIAN
 from app.dimse.association import Association
 from app.dimse.commands import Element, Kind, number_of
@@ -76,6 +80,29 @@ def first_answer_ms(server: Server, level: str) -> float:
         if not message.has_data_set:
             raise RuntimeError(f"{server.name} finds nothing at {level}")
         association.wire.close()
+    return seconds * 1e3
+
+
+def first_related_answer_ms(server: Server, modality: str) -> float:
+    """Ask for all instances of a modality by a relational query; return how long the first answer took."""
+    relational = SOPClassExtendedNegotiation()
+    relational.sop_class_uid, relational.service_class_application_information = STUDY_ROOT_FIND, b"\x01"
+    asking = AE(CLIENT)
+    asking.add_requested_context(STUDY_ROOT_FIND, IMPLICIT_VR_LITTLE_ENDIAN)
+    association = asking.associate(
+        "127.0.0.1", server.dicom_port, ae_title=server.ae_title, ext_neg=[relational]
+    )
+    try:
+        identifier = Dataset()
+        identifier.QueryRetrieveLevel, identifier.Modality = "IMAGE", modality
+        identifier.SOPInstanceUID = identifier.InstanceNumber = None
+        started = time.perf_counter()
+        _, found = next(iter(association.send_c_find(identifier, STUDY_ROOT_FIND)))
+        seconds = time.perf_counter() - started
+        if found is None:
+            raise RuntimeError(f"{server.name} finds no instance by its modality")
+    finally:
+        association.abort()
     return seconds * 1e3
 
 

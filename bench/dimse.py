@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 
 from bench import dicom_peers
 from bench.corpus import Made, fresh_copies
-from bench.dicom_client import Finding, first_answer_ms
+from bench.dicom_client import Finding, first_answer_ms, first_related_answer_ms
 from bench.dicom_peers import CLIENT, SINK, TUNED
 from bench.load import Sample
 from bench.measure import Contender, compare
@@ -27,6 +27,7 @@ STUDIES = (
     30  # about 900 instances for the peers that are asked: dcmqrscp takes them in with the square of the time
 )
 RETRIEVED = 10  # studies of one round
+MODALITY = "XC"  # of all instances
 QUERIES = 100  # of one round
 STORED = {"tiny": 300, "real": 60}
 SHIPPED_STORED = 60  # with the stalls of an untuned sender on both sides
@@ -145,6 +146,8 @@ def _measure_reads(stage: Stage, report: Report, folder: Path, sink: int) -> Non
         for level in ("PATIENT", "STUDY"):
             first = max(first_answer_ms(own, level) for _ in range(stage.rounds))
             report.add(f"C-FIND, first answer of all at {level}", first, f"{first:.1f} ms")
+        first = max(first_related_answer_ms(own, MODALITY) for _ in range(stage.rounds))
+        report.add("C-FIND, first answer of all at IMAGE of a modality", first, f"{first:.1f} ms")
 
 
 def _measure_retrieval(
