@@ -156,6 +156,7 @@ def _configure_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401
         f"busy_timeout = {BUSY_TIMEOUT_MS}",
         "cache_size = -16384",
         "temp_store = MEMORY",
+        "wal_autocheckpoint = 4000",  # 16 MiB: pages that many commits change are written home once
     ):
         connection.execute(f"PRAGMA {pragma}")
 
