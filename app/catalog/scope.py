@@ -3,10 +3,25 @@
 A member has the numbers of its study and series in the very row, so each of these is one look into an index.
 """
 
+import re
+from collections.abc import Mapping
 from enum import Enum, auto
+from types import MappingProxyType
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, Text, bindparam, case, exists, func, literal_column, select
+import orjson
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    Subquery,
+    Text,
+    bindparam,
+    case,
+    exists,
+    func,
+    literal_column,
+    select,
+)
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import GenericFunction
@@ -15,10 +30,13 @@ from app.catalog.answering import Plan
 from app.catalog.answers import MODALITIES_IN_STUDY
 from app.catalog.corpus_models import member
 from app.catalog.documents import dump, parse
+from app.catalog.expressions import unindexed
 from app.catalog.models import instance, series, study
 from app.dicom.matching import Level
 
 _RELATED_SERIES, _RELATED_INSTANCES, _INSTANCES_OF_SERIES = "00201206", "00201208", "00201209"
+# What can be cut out of stored JSON without reading it: up to the first brace that closes.
+_SIMPLE = re.compile(rb'\{"vr":"(IS|CS)"(,"Value":\[([0-9]+|"[A-Z0-9_ ]*"(,"[A-Z0-9_ ]*")*)\])?')
 _BETWEEN = "\\"  # which no CS holds (PS3.5 6.2)
 
 NUMBERS = {
@@ -56,23 +74,27 @@ class Sieve(Enum):
 
 def held_members() -> tuple[ColumnElement[bool], ColumnElement[bool]]:
     """Return the conditions on rows of `member`: of the collection `scope`, and held."""
-    return member.c.collection_id == bindparam("scope"), member.c.instance_id.is_not(None)
+    # SQLite would take an index in which all that are held follow one another for the best there is.
+    return member.c.collection_id == bindparam("scope"), unindexed(member.c.instance_id).is_not(None)
 
 
-def is_within(level: Level, sieve: Sieve, *, skips: bool = False) -> ColumnElement[bool]:
-    """Return the condition on rows of a level, that they are in the collection `scope`.
+def is_within(level: Level, sieve: Sieve) -> ColumnElement[bool]:
+    """Return the condition on rows of a level, that they are in the collection `scope`."""
+    if sieve is Sieve.EACH:
+        return exists().where(*held_members(), NUMBERS[level] == _OWN[level])
+    return _OWN[level].in_(select(NUMBERS[level]).where(*held_members()))
 
-    A page has the parameter `limit`, and if it skips, `after`.
+
+def page_of(level: Level, *, skips: bool) -> Subquery:
+    """Return the numbers of the first `limit` rows of a level in the collection `scope`, and their members.
+
+    If it skips, those after the row `after`. They lie in this order in the index: no more is read.
     """
     number = NUMBERS[level]
-    if sieve is Sieve.EACH:
-        return exists().where(*held_members(), number == _OWN[level])
-    listed = select(number).where(*held_members())
-    if sieve is Sieve.PAGE:
-        if skips:
-            listed = listed.where(number > bindparam("after"))
-        listed = listed.distinct().order_by(number).limit(bindparam("limit"))
-    return _OWN[level].in_(listed)
+    listed = select(number.label("id"), func.count().label("inside")).where(*held_members())
+    if skips:
+        listed = listed.where(number > bindparam("after"))
+    return listed.group_by(number).order_by(number).limit(bindparam("limit")).subquery("page")
 
 
 def numbers(level: Level) -> Select[Any]:
@@ -92,21 +114,29 @@ def counted(level: Level, column: str) -> ColumnElement[Any]:
     return select(counts).select_from(member).where(*within).scalar_subquery()
 
 
-def columns(wanted: Plan) -> list[ColumnElement[Any]]:
-    """Return what fitted() needs to know of a row, beside what its answer is made of."""
+def columns(
+    wanted: Plan, inside_of: Mapping[Level, ColumnElement[Any]] = MappingProxyType({})
+) -> list[ColumnElement[Any]]:
+    """Return what fitted() needs to know of a row, beside what its answer is made of.
+
+    `inside_of` has the number of members of a level's rows where that is at hand.
+    """
     found: list[ColumnElement[Any]] = []
     if wanted.study:
-        inside, every = counted(Level.STUDY, "number_of_instances"), study.c.number_of_instances
+        inside = inside_of.get(Level.STUDY, counted(Level.STUDY, "number_of_instances"))
+        every = study.c.number_of_instances
         each = series.alias("each_series")
         of_series = joined_texts(func.coalesce(each.c.modality, ""), literal_column(f"'{_BETWEEN}'"))
-        modalities = select(of_series).where(each.c.study_id == study.c.id, has_members(each.c.id))
+        within = *held_members(), member.c.study_id == study.c.id
+        there = select(member.c.series_id).where(*within).distinct().correlate(study).subquery("there")
+        modalities = select(of_series).join_from(there, each, each.c.id == there.c.series_id).correlate(study)
         found += [
             inside.label("study_inside"),
             every.label("study_every"),
             case((inside < every, modalities.scalar_subquery())).label("study_modalities"),
         ]
     if wanted.series:
-        inside = counted(Level.SERIES, "number_of_instances")
+        inside = inside_of.get(Level.SERIES, counted(Level.SERIES, "number_of_instances"))
         found += [inside.label("series_inside"), series.c.number_of_instances.label("series_every")]
     return found
 
@@ -133,5 +163,16 @@ def fitted(wanted: Plan, row: Any) -> Any:  # noqa: ANN401 a row of the plan's c
 
 
 def _changed(stored: bytes, values: dict[str, Any]) -> bytes:
+    """Return stored JSON with other values of attributes that it has."""
+    for tag, value in values.items():
+        before, name, after = stored.partition(b'"%b":' % tag.encode())
+        old, _, after = after.partition(b"}")
+        if not (name and _SIMPLE.fullmatch(old) and b'"%b":' % tag.encode() not in after):
+            return _parsed_and_changed(stored, values)
+        stored = b"".join((before, name, orjson.dumps(value), after))
+    return stored
+
+
+def _parsed_and_changed(stored: bytes, values: dict[str, Any]) -> bytes:
     attributes = parse(stored)
     return dump(attributes | {tag: value for tag, value in values.items() if tag in attributes})

@@ -14,7 +14,7 @@ from app.catalog.corpus_models import fact
 from app.catalog.models import document, holding, instance, series, study
 from app.catalog.prepared import prepared
 from app.catalog.question import Shape
-from app.catalog.scope import NUMBERS, Sieve, counted, held_members, is_within, numbers
+from app.catalog.scope import NUMBERS, Sieve, counted, held_members, is_within, numbers, page_of
 from app.dicom.matching import Level, Order
 
 
@@ -74,7 +74,7 @@ def matching_rows(
 def following_rows(level: Level, shape: Shape, sieve: Sieve | None) -> Select[Any]:
     """Return the numbers of at most `limit` rows that match, after row `after`, in their order."""
     number = TABLES[level].c.id
-    statement = _narrow(level, shape, number, sieve=sieve, skips=True).where(number > bindparam("after"))
+    statement = _narrow(level, shape, number, sieve=sieve).where(number > bindparam("after"))
     return statement.order_by(number).limit(bindparam("limit"))
 
 
@@ -98,10 +98,15 @@ def page(
 
     `in_order`: rows are read in their order until there are enough, whatever index there is for a key.
     """
-    columns, levels = _columns(level, wanted, is_scoped=sieve is not None), _levels(level, wanted)
-    statement = _narrow(level, shape, *columns, levels=levels, leads=not in_order, sieve=sieve, skips=skips)
+    table, levels = TABLES[level], _levels(level, wanted)
+    if sieve is Sieve.PAGE:
+        inside = page_of(level, skips=skips)
+        columns = [*wanted.columns(level), *scope.columns(wanted, {level: inside.c.inside})]
+        statement = _narrow(level, (), *columns, levels=levels).join(inside, inside.c.id == table.c.id)
+        return _with_document(statement, wanted).order_by(table.c.id)
+    columns = _columns(level, wanted, is_scoped=sieve is not None)
+    statement = _narrow(level, shape, *columns, levels=levels, leads=not in_order, sieve=sieve)
     statement = _with_document(statement, wanted)
-    table = TABLES[level]
     if skips:
         statement = statement.where(table.c.id > bindparam("after"))
     if limited:
@@ -156,7 +161,6 @@ def _narrow(
     counts: bool = False,
     leads: bool = True,
     sieve: Sieve | None = None,
-    skips: bool = False,
 ) -> Select[Any]:
     """Return a selection of columns from the rows that match, joining no more tables than it needs."""
     attributes = [BY_TAG[tag.partition("+")[0]] for tag, _ in shape]
@@ -179,7 +183,7 @@ def _narrow(
         if number in facts:
             continue
         statement = statement.where(_condition(tag, attribute, level, comparison, f"p{number}", **options))
-    return statement if sieve is None else statement.where(is_within(level, sieve, skips=skips))
+    return statement if sieve is None else statement.where(is_within(level, sieve))
 
 
 def _joined_facts(level: Level, shape: Shape, attributes: Sequence[Attribute]) -> dict[int, FromClause]:
