@@ -478,18 +478,24 @@ def test_the_budget_of_the_upstream_is_not_the_callers(start: Start, listed: Pat
     assert len(recording.taken()) == 1
 
 
-@pytest.mark.parametrize(("kind", "model"), [(Kind.C_FIND_RQ, FIND), (Kind.C_GET_RQ, GET)])
-def test_a_caller_that_cancels_does_not_wait_for_the_upstream(
-    listening: Listening, recording, kind: int, model: str
-) -> None:
-    """PS3.7 9.3.2.3."""
-    waiting = threading.Event()
+@pytest.fixture
+def waiting(recording) -> threading.Event:
+    """Set when Orthanc was asked; it does not answer until it is let go."""
+    asked = threading.Event()
 
     def hold(_: str) -> str:
-        waiting.set()
+        asked.set()
         return "hold"
 
     recording.misbehave = hold
+    return asked
+
+
+@pytest.mark.parametrize(("kind", "model"), [(Kind.C_FIND_RQ, FIND), (Kind.C_GET_RQ, GET)])
+def test_a_caller_that_cancels_does_not_wait_for_the_upstream(
+    listening: Listening, recording, waiting: threading.Event, kind: int, model: str
+) -> None:
+    """PS3.7 9.3.2.3."""
     with associated(listening, model) as peer:
         peer.ask(1, command(kind, model), identifier(**P))
         assert waiting.wait(20)
@@ -499,6 +505,18 @@ def test_a_caller_that_cancels_does_not_wait_for_the_upstream(
         recording.let_go.set()
         peer.ask(1, command(kind, model), identifier(**P))
         assert status(peer.answers()) == 0x0000
+
+
+def test_a_listener_that_stops_does_not_wait_for_the_upstream(
+    listening: Listening, waiting: threading.Event
+) -> None:
+    """PS3.8 9.3.8: A-ABORT."""
+    with associated(listening, FIND) as peer:
+        peer.ask(1, command(Kind.C_FIND_RQ, FIND), identifier(**P))
+        assert waiting.wait(20)
+        listening.listener.stopping.set()
+        kind, _ = peer.read()
+        assert kind == 7
 
 
 def test_a_response_that_comes_while_the_next_is_fetched_is_heeded(listening: Listening, recording) -> None:
