@@ -40,6 +40,7 @@ class CountingStore(MmapStore):
 
 
 def test_requests_far_from_every_limit_ask_the_store_once_in_many(time, tmp_path):
+    """R7, apart from the clock; `python -m bench --only budget` has it in microseconds."""
     store = CountingStore(tmp_path / "budget", slots=64)
     budget = Budget(policy(), store, time.clock)
     account = budget.account(SOMEBODY)

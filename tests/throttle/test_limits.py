@@ -295,6 +295,7 @@ ADDITIONS = [
 
 @pytest.mark.parametrize("add", ADDITIONS)
 def test_any_route_without_a_limit_is_found(limits, add):
+    """R3: no server starts with one."""
     app = complete_app(limits)
     add(app)
     with pytest.raises(SettingsError, match="routes without a limit: ") as caught:

@@ -99,6 +99,7 @@ def test_a_token_has_buckets_of_its_own_ten_times_as_large(time):
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "POST", "PROPFIND"])
 @pytest.mark.parametrize("path", ["/", "/nowhere", "/livez", "/openapi.json"])
 def test_every_method_and_path_is_counted(time, method, path):
+    """R3: what no route takes, too."""
     app = throttled(
         answering(b"", status=404), make_budget(time, client={"requests": REQUESTS}, hold=NO_HOLD), time
     )
