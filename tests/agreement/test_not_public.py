@@ -102,7 +102,7 @@ FILLED = {
     "collection": lambda _: SLUG,
     "slug": lambda _: SLUG,
 }
-# What is asked beside the path alone, of routes that have no parameters in it.
+# What is asked beside the path alone, of routes whose path names none of it.
 QUERIES = (
     "",
     "includefield=all",
@@ -230,7 +230,8 @@ def requests_of(world: World, methods: tuple[str, ...] | None = READ) -> Iterato
         for method in own:
             for one in HIDDEN:
                 filled = {name: fill(one) for name, fill in FILLED.items()}
-                queries = QUERIES if method == "GET" and not names else ("",)
+                is_search = not set(names) - {"collection"}
+                queries = QUERIES if method == "GET" and is_search else ("",)
                 for query in queries:
                     target = plain.format(**filled) + ("?" if query else "") + query.format(**filled)
                     # With each token for the one; for the other, and for the heads, without any.
