@@ -56,17 +56,19 @@ def test_r6_waiting_retry_after_succeeds(time):
                 "bytes": {"per_second": 10 ** chance.uniform(2, 6), "burst": 10 ** chance.uniform(3, 6)},
             },
             shared={"bytes": {"per_second": 10 ** chance.uniform(2, 6), "burst": 10 ** chance.uniform(4, 6)}},
+            routes={"search": {"per_second": 10 ** chance.uniform(-2, 2), "burst": chance.randint(1, 40)}},
             hold={"longest_s": chance.choice([0, 1])},
         )
+        kind = chance.choice([None, "search"])
         account, admission = budget.account(Client("ip:192.0.2.1")), 0.0
         while not isinstance(admission, Refusal):
             budget.owe(account, chance.randint(1, 9000))
-            admission = budget.admit(account)
+            admission = budget.admit(account, kind)
         answer = refuse(admission, account.client)
         wait_s = int(dict(answer.headers)[b"retry-after"])
         assert dict(answer.headers)[b"ratelimit"].endswith(b"t=%d" % wait_s)
         time.now_s += wait_s
-        assert not isinstance(budget.admit(account), Refusal)
+        assert not isinstance(budget.admit(account, kind), Refusal)
 
 
 @pytest.mark.parametrize(("connections", "opened"), [(6, 3), (500, 2)])
