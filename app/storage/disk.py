@@ -1,13 +1,19 @@
 """The disk's own words, turned into ours; what a failed fsync means for everything after it."""
 
 import errno
+import fcntl
 import os
+import struct
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
 from app.errors import StorageFailed, StorageFull
 
+# linux/fs.h, as most architectures number it; the flag is that of `chattr +T`.
+_GET_FLAGS, _SET_FLAGS, _TOP_OF_HIERARCHIES = 0x80086601, 0x40086602, 0x00020000
+_FLAGS = struct.Struct("=i4x")
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -75,5 +81,21 @@ class Disk:
             descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             self.sync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def spread(folder: Path) -> None:
+    """Have ext4 put each folder that is made in this one where there is room, with the files made in it.
+
+    It looks for a free inode near the folder, and passes over each one there that anybody deleted in the last
+    minutes: a millisecond where thousands were. Other file systems do as they like.
+    """
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            (flags,) = _FLAGS.unpack(fcntl.ioctl(descriptor, _GET_FLAGS, bytes(_FLAGS.size)))
+            if not flags & _TOP_OF_HIERARCHIES:
+                fcntl.ioctl(descriptor, _SET_FLAGS, _FLAGS.pack(flags | _TOP_OF_HIERARCHIES))
         finally:
             os.close(descriptor)

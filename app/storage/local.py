@@ -24,7 +24,7 @@ from pathlib import Path
 
 from app.errors import InstanceUnavailable
 from app.storage import sweep
-from app.storage.disk import Disk, disk_errors
+from app.storage.disk import Disk, disk_errors, spread
 from app.storage.opened import OpenedFile
 from app.storage.staging import Folder, LocalStaging, idle_folder, locked_folder
 
@@ -85,6 +85,7 @@ class LocalStorage:
             for number in range(256):
                 with suppress(FileExistsError):
                     (self.root / f"{number:02x}").mkdir()
+            spread(self._staged_root)
             self._disk.sync_folder(self.root)
             self._has_folders = True
 

@@ -133,6 +133,16 @@ def test_a_staging_folder_that_may_hold_unnamed_files_is_left_to_the_sweep(tmp_p
     assert list(storage.keys()) == [hashlib.sha256(b"another").hexdigest()]
 
 
+def test_staging_folders_are_spread_over_the_disk(tmp_path):
+    """On ext4: where much was deleted nearby, a new file there takes thirty times as long."""
+    hold(LocalStorage(tmp_path))
+    listed = subprocess.run(["lsattr", "-d", tmp_path / "tmp"], check=False, capture_output=True, text=True)
+    if listed.returncode or "e" not in listed.stdout.split()[0]:
+        pytest.skip("not on ext4")
+    assert "T" in listed.stdout.split()[0]
+    hold(LocalStorage(tmp_path), b"another")  # set again, nothing changes
+
+
 @pytest.fixture
 def small_disk(tmp_path):
     """A file system of 1 MiB."""
