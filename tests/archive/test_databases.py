@@ -3,21 +3,26 @@
 import shutil
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import insert, update
 
 from app.archive.archive import Archive
 from app.archive.commitment import Commitments, commitment_of, request_commitment
+from app.archive.hiding import hide, lift_embargoes, settle
 from app.archive.index import index_folder
+from app.archive.query import search_archive
 from app.archive.retrieve import retrieve_instances
 from app.archive.store import store_staged, sweep, taking_in
 from app.archive.verify import verify
 from app.archive.withdraw import restore, withdraw_named
 from app.catalog.changes import changes_after
 from app.catalog.commitments import SopReference
+from app.catalog.corpus_models import image
 from app.catalog.database import Catalog
 from app.catalog.holdings import Reference, totals
 from app.catalog.migrate import migrate
 from app.catalog.models import series
+from app.corpus.stating import checked_terms, state_terms
+from app.dicom.matching import Level, Query, UIDList
 from app.errors import DuplicateInstance, DuplicateTransaction, Gone
 from app.settings import Settings
 from app.storage.local import LocalStorage
@@ -118,3 +123,62 @@ def test_verify(archive, tmp_path):
     with archive.catalog.write() as connection:
         connection.execute(update(series).values(number_of_instances=9))
     assert len(verify(archive).miscounted) == 1
+
+
+def test_hide_and_lift(archive, tmp_path):
+    images = tmp_path / "images"
+    for name in ("a", "b"):
+        write_instance(images / name, name=name, StudyDescription=f"of {name}")
+    index_folder(archive, images)
+    requested = "2.25.7"
+    request_commitment(archive, requested, [SopReference("1.2", str(uid("a")))], "test")
+    commitments = Commitments(archive)
+    commitments.settle(requested).result()
+
+    def note(connection):
+        values = {"isic_id": "ISIC_0000001", "sop_instance_uid": str(uid("a")), "public_from": "2026-11-21"}
+        rest = {"is_public": 0, "source": "test", "known": b"", "published": b""}
+        connection.execute(insert(image).values(values | rest))
+
+    hide(archive, [str(uid("a"))], note)
+    commitments.close()
+    assert commitment_of(archive, requested).result is None
+    assert held(archive) == (1, 1, 1)
+    [answer] = search_archive(archive, Query(Level.STUDY)).answers
+    assert b"of b" in answer
+    settle(archive, "2026-11-20")
+    assert held(archive) == (1, 1, 1)
+    assert lift_embargoes(archive, "2026-11-21") == 1
+    assert held(archive) == (1, 1, 2)
+    with archive.catalog.read() as connection:
+        actions = [change.action for change in changes_after(connection, 0, 99)]
+    assert actions == ["created", "withdrawn", "created"]
+    assert verify(archive).is_sound
+
+
+def test_terms(archive, tmp_path):
+    """Stated, searched for at every level, in pages and counted, and changed."""
+    images = tmp_path / "images"
+    for name in ("a", "b", "c"):
+        write_instance(
+            images / ("other" if name == "c" else "one") / name, name=name, study=name, series=name
+        )
+    index_folder(archive, images)
+    state_terms(archive, images / "one", *checked_terms("CC-BY", "MSK"))
+    state_terms(archive, images / "other", *checked_terms("CC-BY-NC", "MSK"))
+
+    def found(level, *licences, **more):
+        matches = (("00991001", UIDList(licences)),)
+        return search_archive(archive, Query(level, matches, **more))
+
+    for level in Level:
+        assert len(found(level, "CC-BY").answers) == 2
+        assert len(found(level, "CC-BY", "CC-BY-NC").answers) == 3
+        assert len(found(level).answers) == 0
+        page = found(level, "CC-BY", limit=1)
+        assert (len(page.answers), page.remaining) == (1, 1)
+        assert len(found(level, "CC-BY", offset=1, limit=5).answers) == 1
+    state_terms(archive, images / "other", *checked_terms("CC-0", None))
+    assert len(found(Level.STUDY, "CC-BY-NC").answers) == 0
+    [one] = retrieve_instances(archive, Reference(str(uid("c"))))
+    assert (one.licence_id, one.attribution) == ("CC-0", None)
