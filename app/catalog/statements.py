@@ -1,7 +1,8 @@
 """The statements of searches, each built once for its shape and prepared."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import ColumnElement, FromClause, Select, bindparam, func, literal_column, select
@@ -41,7 +42,7 @@ def members() -> Select[Any]:
 @prepared
 def skipped(level: Level, shape: Shape, sieve: Sieve | None) -> Select[Any]:
     """Return the number of the row after `skip` others that match."""
-    rows, number = _narrow(level, shape, TABLES[level].c.id, sieve=sieve), TABLES[level].c.id
+    rows, number = _narrow(level, shape, TABLES[level].c.id, sieve=sieve), _number(level, shape)
     if sieve and not shape:
         rows, number = numbers(level), NUMBERS[level]
     return rows.order_by(number).limit(1).offset(bindparam("skip"))
@@ -73,8 +74,8 @@ def matching_rows(
 @prepared
 def following_rows(level: Level, shape: Shape, sieve: Sieve | None) -> Select[Any]:
     """Return the numbers of at most `limit` rows that match, after row `after`, in their order."""
-    number = TABLES[level].c.id
-    statement = _narrow(level, shape, number, sieve=sieve).where(number > bindparam("after"))
+    number = _number(level, shape)
+    statement = _narrow(level, shape, TABLES[level].c.id, sieve=sieve).where(number > bindparam("after"))
     return statement.order_by(number).limit(bindparam("limit"))
 
 
@@ -107,11 +108,12 @@ def page(
     columns = _columns(level, wanted, is_scoped=sieve is not None)
     statement = _narrow(level, shape, *columns, levels=levels, leads=not in_order, sieve=sieve)
     statement = _with_document(statement, wanted)
+    number = _number(level, shape, leads=not in_order)
     if skips:
-        statement = statement.where(table.c.id > bindparam("after"))
+        statement = statement.where(number > bindparam("after"))
     if limited:
         statement = statement.limit(bindparam("limit"))
-    return statement.order_by(table.c.id)
+    return statement.order_by(number)
 
 
 @prepared
@@ -168,7 +170,7 @@ def _narrow(
     if any(a.source == "modalities" for a in attributes) and level == Level.INSTANCE:
         needed.add(Level.SERIES)
     statement = select(*columns).select_from(TABLES[level])
-    facts = _joined_facts(level, shape, attributes)
+    facts = _joined_facts(level, shape)
     if level == Level.INSTANCE and needed & {Level.SERIES, Level.STUDY}:
         statement = statement.join(series, instance.c.series_id == series.c.id)
     if level > Level.STUDY and Level.STUDY in needed:
@@ -186,16 +188,32 @@ def _narrow(
     return statement if sieve is None else statement.where(is_within(level, sieve))
 
 
-def _joined_facts(level: Level, shape: Shape, attributes: Sequence[Attribute]) -> dict[int, FromClause]:
+@lru_cache(maxsize=1024)
+def _joined_facts(level: Level, shape: Shape) -> Mapping[int, FromClause]:
     """Return the rows of facts that are compared with one value, of which an instance has at most one.
 
-    They lead to the instances in their order, so that a page is read without the rest.
+    They lead to the instances in their order, so that a page is read without the rest. Always the same
+    ones for a shape, so that a statement may name them again.
     """
     return {
         number: fact.alias(f"fact_{number}")
-        for number, ((_, comparison), attribute) in enumerate(zip(shape, attributes, strict=True))
-        if level == Level.INSTANCE and attribute.source == "fact" and comparison is Operator.EQUAL
+        for number, (tag, comparison) in enumerate(shape)
+        if level == Level.INSTANCE and comparison is Operator.EQUAL and _is_fact(tag)
     }
+
+
+def _is_fact(tag: str) -> bool:
+    attribute = BY_TAG.get(tag)
+    return attribute is not None and attribute.source == "fact"
+
+
+def _number(level: Level, shape: Shape, *, leads: bool = True) -> ColumnElement[int]:
+    """Return the number of a row, from the index that leads to it in this order if there is one.
+
+    SQLite does not see that the column which another is equal to is in order when that is.
+    """
+    facts = _joined_facts(level, shape) if leads else {}
+    return next(iter(facts.values())).c.instance_id if facts else TABLES[level].c.id
 
 
 def _condition(

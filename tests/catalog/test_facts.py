@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 from sqlalchemy import select
 
+from app.catalog import statements
+from app.catalog.answering import plan
 from app.catalog.changes import changes_after
 from app.catalog.corpus_models import fact, image, member, overlay, terms
 from app.catalog.database import Catalog
@@ -16,6 +18,7 @@ from app.catalog.documents import pack
 from app.catalog.holdings import Reference, documents, held_instances
 from app.catalog.models import instance
 from app.catalog.overlays import overlays_of, show
+from app.catalog.question import question
 from app.catalog.register import Location, Outcome, forget_files, register
 from app.catalog.search import PageMemory, search_within
 from app.dicom.matching import Level, Query
@@ -244,3 +247,23 @@ def test_facts_are_those_of_our_block_wherever_it_is(elements: dict[str, list[ob
         given_values = elements[f"{attribute:08X}"]
         assert value in {str(each).replace("\0", "") for each in given_values}
         assert values_of(document, attribute & 0xFF)
+
+
+@pytest.mark.parametrize("skips", [False, True])
+def test_a_page_of_a_common_fact_is_read_in_order_and_no_further(catalog, skips):
+    """SQLite sorts all that match before the first page, unless the order is that of the index itself."""
+    if not catalog.is_sqlite:
+        pytest.skip("the planner of SQLite")
+    asked = parse_search([("ISICSex", "female"), ("LicenseID", "CC-0")])
+    query = Query(Level.INSTANCE, asked.matches, asked.include, limit=25)
+    shape = question(query, is_sqlite=True).shape
+    with catalog.read() as connection:
+        wanted = statements.page(
+            connection.dialect, query.level, shape, plan(query), skips, True, False, None
+        )
+        values = {"p0": "female", "p1": "CC-0", "limit": 26, "after": 100}
+        cursor = connection.connection.dbapi_connection.cursor()
+        parameters = [values.get(name, wanted._fixed.get(name)) for name in wanted._order]
+        steps = [row[3] for row in cursor.execute(f"EXPLAIN QUERY PLAN {wanted._sql}", parameters)]
+    assert not [step for step in steps if "TEMP B-TREE" in step]
+    assert steps[0].startswith("SEARCH fact_0 USING PRIMARY KEY (attribute=? AND value=?")
