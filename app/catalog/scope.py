@@ -6,6 +6,7 @@ A member has the numbers of its study and series in the very row, so each of the
 import re
 from collections.abc import Mapping
 from enum import Enum, auto
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
@@ -27,16 +28,19 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import GenericFunction
 
 from app.catalog.answering import Plan
-from app.catalog.answers import MODALITIES_IN_STUDY
 from app.catalog.corpus_models import member
 from app.catalog.documents import dump, parse
 from app.catalog.expressions import unindexed
 from app.catalog.models import instance, series, study
 from app.dicom.matching import Level
 
-_RELATED_SERIES, _RELATED_INSTANCES, _INSTANCES_OF_SERIES = "00201206", "00201208", "00201209"
-# What can be cut out of stored JSON without reading it: up to the first brace that closes.
-_SIMPLE = re.compile(rb'\{"vr":"(IS|CS)"(,"Value":\[([0-9]+|"[A-Z0-9_ ]*"(,"[A-Z0-9_ ]*")*)\])?')
+_MODALITIES, _RELATED_SERIES = b'"00080061":', b'"00201206":'
+_RELATED_INSTANCES, _INSTANCES_OF_SERIES = b'"00201208":', b'"00201209":'
+_NUMBER, _VALUES_OF_CS = b'{"vr":"IS","Value":[%d]}', b'{"vr":"CS","Value":%b}'
+# What can be cut out of stored JSON without reading it, up to its brace.
+_is_simple = re.compile(
+    rb'\{"vr":"(?:IS|CS)"(?:,"Value":\[(?:[0-9]+|"[A-Z0-9_ ]*"(?:,"[A-Z0-9_ ]*")*)\])?'
+).fullmatch
 _BETWEEN = "\\"  # which no CS holds (PS3.5 6.2)
 
 NUMBERS = {
@@ -143,36 +147,39 @@ def columns(
 
 def fitted(wanted: Plan, row: Any) -> Any:  # noqa: ANN401 a row of the plan's columns and of columns()
     """Return the row with the stored JSON of its study and series as the collection has them."""
+    pieces: dict[str, bytes] = {}
     if wanted.study and row.study_inside < row.study_every:
-        modalities = row.study_modalities.split(_BETWEEN)
-        kinds = sorted(set(filter(None, modalities)))
-        row = row._replace(
-            study=_changed(
-                row.study,
-                {
-                    MODALITIES_IN_STUDY: {"vr": "CS", "Value": kinds} if kinds else {"vr": "CS"},
-                    _RELATED_SERIES: {"vr": "IS", "Value": [len(modalities)]},
-                    _RELATED_INSTANCES: {"vr": "IS", "Value": [row.study_inside]},
-                },
-            )
-        )
+        pieces["study"] = _changed(row.study, _of_study(row.study_modalities, row.study_inside))
     if wanted.series and row.series_inside < row.series_every:
-        inside = {_INSTANCES_OF_SERIES: {"vr": "IS", "Value": [row.series_inside]}}
-        row = row._replace(series=_changed(row.series, inside))
-    return row
+        pieces["series"] = _changed(row.series, {_INSTANCES_OF_SERIES: _NUMBER % row.series_inside})
+    return row._replace(**pieces) if pieces else row
 
 
-def _changed(stored: bytes, values: dict[str, Any]) -> bytes:
+@lru_cache(maxsize=4096)
+def _of_study(modalities: str, inside: int) -> dict[bytes, bytes]:
+    """Return what is said of a study with so many members, in series of these modalities."""
+    of_series = modalities.split(_BETWEEN)
+    kinds = sorted({one for one in of_series if one})
+    return {
+        _MODALITIES: _VALUES_OF_CS % orjson.dumps(kinds) if kinds else b'{"vr":"CS"}',
+        _RELATED_SERIES: _NUMBER % len(of_series),
+        _RELATED_INSTANCES: _NUMBER % inside,
+    }
+
+
+def _changed(stored: bytes, values: dict[bytes, bytes]) -> bytes:
     """Return stored JSON with other values of attributes that it has."""
-    for tag, value in values.items():
-        before, name, after = stored.partition(b'"%b":' % tag.encode())
-        old, _, after = after.partition(b"}")
-        if not (name and _SIMPLE.fullmatch(old) and b'"%b":' % tag.encode() not in after):
+    changed = stored
+    for name, value in values.items():
+        before, _, rest = changed.partition(name)
+        old, _, after = rest.partition(b"}")
+        if name in after or not _is_simple(old):
             return _parsed_and_changed(stored, values)
-        stored = b"".join((before, name, orjson.dumps(value), after))
-    return stored
+        changed = b"%b%b%b%b" % (before, name, value, after)
+    return changed
 
 
-def _parsed_and_changed(stored: bytes, values: dict[str, Any]) -> bytes:
+def _parsed_and_changed(stored: bytes, values: dict[bytes, bytes]) -> bytes:
     attributes = parse(stored)
-    return dump(attributes | {tag: value for tag, value in values.items() if tag in attributes})
+    new = {name[1:9].decode(): orjson.loads(value) for name, value in values.items()}
+    return dump(attributes | {tag: value for tag, value in new.items() if tag in attributes})
