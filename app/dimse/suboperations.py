@@ -35,6 +35,7 @@ from app.errors import InvalidQuery
 # Pending responses are optional (PS3.4 C.4.2.3.1, C.4.3.3.1): often enough for somebody who watches. One for
 # each sub-operation costs as much as a small instance does, on both sides.
 PENDING_EVERY_S = 0.02
+SPENT = "The budget of all callers is used up; ask for the rest later"
 _WARNINGS = range(0xB000, 0xC000)
 
 
@@ -58,6 +59,11 @@ class Progress:
             self.warned += 1
         else:
             self.failed.append(str(selected.reference.sop_instance_uid))
+
+    def give_up(self, rest: Sequence[Selected]) -> None:
+        """Count what is not going to be sent."""
+        self.failed += [str(one.reference.sop_instance_uid) for one in rest]
+        self.remaining = 0
 
     def counts(self, *, with_remaining: bool) -> dict[Element, Value]:
         """Return the elements that say so; the last response has no remaining ones (PS3.7 9.1.3.1)."""
@@ -109,18 +115,23 @@ def send_selected(
     ):
         session.association.respond(message, OUT_OF_RESOURCES, comment=comment_on(refusal))
         return
-    progress, told_at = Progress(len(selection)), -math.inf
+    progress, told_at, why = Progress(len(selection)), -math.inf, ""
     with closing(send_each(session.title.source, destination, selection, is_cancelled)) as outcomes:
         for selected, outcome in zip(selection, outcomes, strict=False):
             progress.note(selected, outcome)
             session.counts["sent" if outcome == SUCCESS else "not sent"] += 1
+            if session.toll.had_its_time:
+                why = SPENT
+                progress.give_up(selection[len(selection) - progress.remaining :])
+                break
             if progress.remaining and session.clock() - told_at >= PENDING_EVERY_S:
                 told_at = session.clock()
                 # Where instances go out on the same association, this waits for the next and goes with it.
                 more = progress.counts(with_remaining=True)
                 session.association.respond(message, PENDING, more=more, later=destination.is_callers)
-    why = f"{progress.unlicensed} withheld: licence or attribution is not known"
-    finish(session, message, progress, why if progress.unlicensed else "")
+    if progress.unlicensed:
+        why = f"{progress.unlicensed} withheld: licence or attribution is not known"
+    finish(session, message, progress, why)
 
 
 def finish(session: Session, message: Message, progress: Progress, comment: str = "") -> None:

@@ -25,7 +25,13 @@ class Toll:
         parsed = parse_address(address)
         self._client = Client(network_key(parsed) if parsed else "local")
         self._seated: Account | None = None
+        self._floor_s = 0.0  # how long the buckets of all have held the request under way back
         self.waited_s = 0.0
+
+    @property
+    def had_its_time(self) -> bool:
+        """Whether all together have nothing left, and what is under way had its time to end."""
+        return self._budget is not None and self._floor_s > self._budget.policy.shared.finish_s
 
     def refusal(self, kind: RouteKind | None = None) -> Refusal | None:
         """Count one request, of a costly kind or none, and wait its turn; return why it may not pass."""
@@ -36,7 +42,7 @@ class Toll:
         admitted = self._admit(account, kind)
         if isinstance(admitted, Refusal):
             return admitted
-        self._seated = account
+        self._seated, self._floor_s = account, 0.0
         self._wait(admitted, self._stopping.is_set)
         return None
 
@@ -56,7 +62,9 @@ class Toll:
             return
         account = self._budget.account(self._client)
         if not self._budget.spend(account, size):
-            self._wait(self._budget.owe(account, size).wait_s, self._stopping.is_set)
+            debt = self._budget.owe(account, size)
+            self._floor_s += debt.floor_s
+            self._wait(debt.wait_s, self._stopping.is_set)
 
     def close(self) -> None:
         """Give up the seat of what was asked last."""

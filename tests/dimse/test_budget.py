@@ -14,7 +14,7 @@ from app.dimse.commands import Kind
 from app.dimse.toll import Toll
 from app.throttle.budget import Budget
 from app.throttle.clients import Clients
-from app.throttle.policy import Allowance, Holding, PerClient, Policy, Routes
+from app.throttle.policy import Allowance, Holding, PerClient, Policy, Routes, Shared
 from app.throttle.stores import MemoryStore
 from tests.dimse.raw_peer import RawPeer, association_request
 from tests.dimse.served import Served
@@ -177,3 +177,27 @@ def test_what_was_converted_over_http_is_missing_for_retrievals(stage):
     spend(stage, "transcode")
     assert status(stage.get()) == 0xA700
     assert status(stage.find()) == 0x0000
+
+
+def test_a_retrieval_that_had_its_time_when_all_is_spent_ends_with_what_it_has_sent(stage):
+    """As over HTTP, where the connection is ended: else it would hold all others back while it goes on."""
+    nothing = Shared(bytes=Allowance(per_second=1e6, burst=1), finish_s=0)
+    stage.patch.setattr(stage.listening.listener, "budget", Budget(Policy(shared=nothing), MemoryStore()))
+    with stage.destination():
+        answers = stage.move()
+    assert (status(answers), counts(answers)) == (0xB000, (None, 1, 1, 0))
+    assert comment(answers) == "The budget of all callers is used up; ask for the rest later"
+
+
+def test_the_time_of_a_request_begins_anew_with_the_next():
+    clock = Clock()
+    shared = Shared(bytes=Allowance(per_second=100, burst=100), finish_s=5)
+    toll = Toll(Budget(Policy(shared=shared), MemoryStore(), lambda: clock.now_s), "192.0.2.1", clock)
+    told = []
+    for _ in range(8):
+        toll.pay(100)
+        told.append(toll.had_its_time)
+    assert told == [False] * 6 + [True] * 2
+    clock.now_s += 1
+    assert toll.refusal() is None
+    assert not toll.had_its_time

@@ -186,6 +186,7 @@ def telling(outcomes, steps_s, monkeypatch):
         title=SimpleNamespace(source=None),
         counts=Counter(),
         clock=lambda: clock.now_s,
+        toll=SimpleNamespace(had_its_time=False),
     )
     yield session, responses
 
