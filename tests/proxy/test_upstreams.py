@@ -39,7 +39,7 @@ def test_the_file_that_ships_names_none_and_its_examples_can_be_used(
     assert [one.name for one in found.upstream] == ["orthanc", "dcm4chee", "google", "other"]
     default = Upstream(name="x", url="http://x")
     orthanc, dcm4chee = found.upstream[:2]
-    chosen = {"name", "url", "allow_private", "credentials"}
+    chosen = {"name", "url", "allow_private", "ae_title", "credentials"}
     assert orthanc.model_dump(exclude=chosen) == default.model_dump(exclude=chosen)
     assert found.cache_bytes == Upstreams().cache_bytes
     assert dcm4chee.credentials.client_secret.get_secret_value() == "from the file"
