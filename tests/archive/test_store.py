@@ -13,9 +13,11 @@ from pydicom.filewriter import dcmwrite
 from sqlalchemy import func, select
 
 from app.archive.store import Result, read_staged, store_received, store_staged, sweep, taking_in
+from app.archive.verify import verify
 from app.catalog.models import file, instance
 from app.errors import CatalogUnavailable, DuplicateInstance, StorageFailed, Unaddressable, Unreadable
 from app.storage.local import LocalStorage
+from app.storage.staging import LocalStaging
 from tests.factories import instance_bytes, make_instance, uid
 
 
@@ -213,3 +215,25 @@ class TestFailures:
         assert sweep(archive) == 1
         assert len(list(archive.storage.keys())) == 1
         assert leftovers(archive) == []
+
+    def test_a_writer_that_dies_between_commit_and_place_loses_nothing(self, archive, monkeypatch):
+        """Sound for verify and every reader at once, and in its place after the next sweep."""
+
+        class Killed(BaseException):
+            pass
+
+        def dies(_self, _keys):
+            raise Killed
+
+        content = instance_bytes()
+        with monkeypatch.context() as patched:
+            patched.setattr(LocalStaging, "release", dies)
+            patched.setattr("app.archive.store.sweep", lambda _: None)
+            with pytest.raises(Killed):
+                store(archive, content)
+        assert list(archive.storage.keys()) == []
+        assert verify(archive, contents=True).is_sound
+        assert held(archive) == content
+        assert sweep(archive) == 0
+        assert (len(list(archive.storage.keys())), leftovers(archive)) == (1, [])
+        assert verify(archive, contents=True).is_sound
