@@ -53,7 +53,7 @@ bench: $(TESTABLE)  ## our own benchmarks: ratios against peers, in one run
 
 soak: $(TESTABLE)  ## kill -9 a thousand times; a thousand slow clients; ten minutes of 200 greedy ones
 	@SOAK_SOCKETS=$(or $(SOCKETS),1000) $(BIN)/python -m pytest tests/web/test_slow_clients.py
-	@SOAK_EGRESS_S=$(or $(EGRESS_S),600) SOAK_EGRESS_CLIENTS=200 $(BIN)/python -m pytest --timeout 3600 tests/throttle/test_promises.py
+	@SOAK_EGRESS_S=$(or $(EGRESS_S),600) SOAK_EGRESS_CLIENTS=200 $(BIN)/python -m pytest -s --timeout 3600 tests/throttle/test_promises.py
 	@SOAK_KILLS=$(or $(KILLS),1000) $(BIN)/python -m pytest tests/durability $(ARGS)
 
 docs: $(TESTABLE)  ## the generated parts of docs/ anew
