@@ -56,9 +56,12 @@ def fitted(canvas: Image.Image, picture: Image.Image) -> tuple[float, float, flo
 
 
 def look_at_the_pictures(
-    dicomweb_url: str, folder: Path, sources: dict[str, dict[str, object]] | None = None
+    dicomweb_url: str,
+    folder: Path,
+    sources: dict[str, dict[str, object]] | None = None,
+    pictures: int = len(list((SAMPLE / "images").glob("*.jpg"))),
 ) -> dict:
-    """Find PICTURES in a service that holds the sample corpus, open each, and compare their colours."""
+    """Find PICTURES in a service with so many of the sample corpus, open each, and compare their colours."""
     studies = {}
     for name in PICTURES:
         [study] = httpx.get(f"{dicomweb_url}/studies", params={"PatientID": name}).json()
@@ -67,7 +70,6 @@ def look_at_the_pictures(
     with serve_viewer(dicomweb_url, sources) as viewer:
         seen = look(viewer, folder, dict.fromkeys(studies.values(), 1))
 
-    pictures = len(list((SAMPLE / "images").glob("*.jpg")))
     assert sum("\tXC\t" in row.replace("\n", "") for row in seen["rows"]) == pictures
     assert seen["failed"] == []
     assert seen["console_errors"] == []
@@ -82,6 +84,17 @@ def look_at_the_pictures(
 
 def test_a_person_finds_a_study_and_sees_it_in_its_colours(sample_server: Server, tmp_path: Path) -> None:
     look_at_the_pictures(sample_server.dicomweb_url, tmp_path)
+
+
+def test_a_collection_is_seen_as_if_nothing_else_were_held(sample_server: Server, tmp_path: Path) -> None:
+    """Its root alone is what the viewer is given: the list has its members, and each is drawn."""
+    sample_server.run("collection", "create", "two", "--title", "Two", "--public")
+    sample_server.run("collection", "add", "two", *PICTURES)
+    root = f"{sample_server.url}/collections/two/dicom-web"
+    seen = look_at_the_pictures(root, tmp_path, pictures=len(PICTURES))
+    asked = [one["url"] for opened in seen["studies"].values() for one in opened["requests"]]
+    assert asked
+    assert all(url.startswith(root) for url in asked if sample_server.url in url)
 
 
 MULTIPART = "multipart/related; type="
