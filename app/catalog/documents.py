@@ -22,6 +22,8 @@ ROOT_TEXT = ROOT.decode()
 # another one is another file and another edition.
 _DICTIONARY = Path(__file__).with_name("dictionary_1.json").read_bytes()
 _EDITION = b"\x01"
+_PLAIN = b"\x00"
+_SHORT_BYTES = 512
 _WINDOW_BYTES = 2**13  # what fits in takes no more room in a small state, which is made in half the time
 
 
@@ -34,8 +36,15 @@ def pack(document: bytes) -> bytes:
     return _EDITION + compressor.compress(document) + compressor.flush()
 
 
+def pack_lightly(document: bytes) -> bytes:
+    """Return JSON packed where that is worth the time: short texts are kept as they are."""
+    return pack(document) if len(document) > _SHORT_BYTES else _PLAIN + document
+
+
 def unpack(packed: bytes) -> bytes:
     """Return the DICOM JSON that was packed."""
+    if packed[:1] == _PLAIN:
+        return packed[1:]
     return zlib.decompressobj(zdict=_DICTIONARY).decompress(memoryview(packed)[1:])
 
 

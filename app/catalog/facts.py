@@ -23,13 +23,11 @@ LICENCE_ID, ATTRIBUTION, ISIC_ID = (
 
 def insert_facts(connection: Connection, found: Sequence[tuple[int, Facts]]) -> None:
     """Add the facts of instances, by the numbers of their rows; their columns are from terms_of()."""
-    rows = [
-        {"attribute": attribute, "value": value, "instance_id": instance_id}
-        for instance_id, facts in found
-        for attribute, value in facts
-    ]
+    rows = [(attribute, value, instance_id) for instance_id, facts in found for attribute, value in facts]
     # In the order of the table itself: four times as fast as in the order they come.
-    insert_rows(connection, fact, sorted(rows, key=lambda row: (row["attribute"], row["value"])))
+    rows.sort()
+    values = [{"attribute": attribute, "value": value, "instance_id": one} for attribute, value, one in rows]
+    insert_rows(connection, fact, values)
 
 
 def add_facts(connection: Connection, found: Sequence[tuple[int, Facts]]) -> None:

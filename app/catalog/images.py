@@ -10,7 +10,7 @@ from sqlalchemy import Connection, delete, exists, select
 
 from app.catalog.corpus_models import fact, image, overlay
 from app.catalog.counts import chunks
-from app.catalog.documents import Attributes, pack, parse, unpack
+from app.catalog.documents import Attributes, pack_lightly, parse, unpack
 from app.catalog.facts import ISIC_ID
 from app.catalog.models import document, file, instance
 from app.catalog.prepared import as_list, insert_rows, listed
@@ -63,8 +63,8 @@ def remember_images(connection: Connection, images: Sequence[KnownImage]) -> Non
                 "is_public": int(one.is_public),
                 "public_from": one.public_from,
                 "source": one.source,
-                "known": pack(orjson.dumps(dict(one.known))),
-                "published": pack(orjson.dumps(dict(one.published))),
+                "known": pack_lightly(orjson.dumps(dict(one.known))),
+                "published": pack_lightly(orjson.dumps(dict(one.published))),
             }
             for one in images
         ],
