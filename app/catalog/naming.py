@@ -45,7 +45,7 @@ def meant_by(connection: Connection, names: Iterable[str]) -> Meant:
         .where(listed(study.c.study_instance_uid, "names")),
     )
     for statement in held:
-        for name, sop_instance_uid in connection.execute(statement, values).tuples():
+        for name, sop_instance_uid in connection.execute(statement, values):
             found.held.setdefault(name, set()).add(sop_instance_uid)
     hidden = select(image.c.isic_id, image.c.sop_instance_uid).where(image.c.is_public == 0)
     for column in (image.c.isic_id, image.c.sop_instance_uid):
