@@ -1,6 +1,7 @@
 """The rules of the archive's own package, its names and ours, and the checks over a whole set."""
 
 import gzip
+import json
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from isic_metadata.fields import AnatomSiteEnum, DiagnosisEnum
 from isic_metadata.metadata import MetadataBatch, MetadataRow
 from pydantic import ValidationError
 
@@ -15,6 +17,7 @@ from app.corpus.isic.dictionary import Dictionary
 from app.corpus.isic.rows import BadRow, Row, read_rows, row_of
 
 DATA = Path(__file__).parents[1] / "data" / "isic"
+TABLES = Path(__file__).parents[2] / "app" / "corpus" / "isic"
 MELANOMA = "Malignant", "Malignant melanocytic proliferations (Melanoma)"
 
 
@@ -141,3 +144,15 @@ def test_the_line_of_the_other_row_is_named():
     assert isinstance(second, BadRow)
     assert second.error.reason == "IL_1 is of patient IP_1 in line 2, of IP_2 here"
     assert second.line == 9
+
+
+def test_our_trees_are_the_archives():
+    """418 diagnoses and 206 sites, each node by its path: what selects a subtree is a label on it."""
+    diagnoses = json.loads((TABLES / "diagnoses.json").read_text())["codes"]
+    sites = json.loads((TABLES / "sites.json").read_text())["paths"]
+    assert set(diagnoses) == {one.value for one in DiagnosisEnum}
+    assert set(sites) == {one.value for one in AnatomSiteEnum}
+    assert (len(diagnoses), len(sites)) == (418, 206)
+    for path in (*diagnoses, *sites):
+        parent = path.rpartition(":")[0]
+        assert not parent or parent in diagnoses or parent in sites
