@@ -159,11 +159,13 @@ class _Search:
         """The totals and the generation at this moment."""
         return statements.held(self.connection.dialect).rows(self.connection, {})[0]
 
-    @cached_property
+    @property
     def sieve(self) -> Sieve | None:
         """How rows of the collection that is searched are told from others; None without one."""
-        if self.query.scope is None:
-            return None
+        return None if self.query.scope is None else self._sieve
+
+    @cached_property
+    def _sieve(self) -> Sieve:
         key = self.held.generation, self.query.scope
         members = self.memory.get(key)
         if members is None:
