@@ -182,7 +182,7 @@ def condition(
     if attribute.source == "modalities":
         return _modalities_condition(level, comparison, name, leads=leads, is_scoped=is_scoped)
     if attribute.source == "fact":
-        own = _fact_condition(attribute, comparison, name)
+        own = _fact_condition(attribute, comparison, name, leads=leads or level == Level.INSTANCE)
         if level == Level.INSTANCE:
             return own
         return _below(
@@ -216,12 +216,16 @@ def _modalities_condition(
     return study_id.in_(select(other.c.study_id).where(matches))
 
 
-def _fact_condition(attribute: Attribute, comparison: Comparison, name: str) -> ColumnElement[bool]:
+def _fact_condition(
+    attribute: Attribute, comparison: Comparison, name: str, *, leads: bool
+) -> ColumnElement[bool]:
     assert isinstance(comparison, Operator)
     number = int(attribute.tag, 16)
+    own = exists().where(fact.c.instance_id == instance.c.id, fact.c.attribute == number)
     if comparison is Operator.EMPTY:
-        own = exists().where(fact.c.instance_id == instance.c.id, fact.c.attribute == number)
         return ~own
+    if not leads:
+        return own.where(compare(fact.c.value, comparison, name))
     found = select(fact.c.instance_id).where(fact.c.attribute == number)
     return instance.c.id.in_(found.where(compare(fact.c.value, comparison, name)))
 
