@@ -75,7 +75,7 @@ def export(  # noqa: PLR0913 one argument an option
 
     \b
       dermzoo metadata export -o all.csv
-      dermzoo metadata export --query DiagnosisLevels=Melanoma --commercial-safe --format jsonl
+      dermzoo metadata export --query DiagnosisLevels=Malignant --commercial-safe --format jsonl
       dermzoo metadata export --list-fields
     """  # noqa: D301 click wants the character
     columns = read_mapping(fields) if fields else None
