@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -72,11 +73,7 @@ def index(
             if terms:
                 stated[name] = state_terms(archive, folder, *terms)
     if as_json:
-        told = {
-            name: report.to_json() | ({"terms": asdict(stated[name])} if name in stated else {})
-            for name, report in reports.items()
-        }
-        click.echo(json.dumps(told, indent=2))
+        _print_as_json(reports, stated)
     else:
         for name, report in reports.items():
             _print(name, report)
@@ -95,6 +92,14 @@ def _terms(licence_id: str | None, attribution: str | None) -> tuple[Licence, st
         return checked_terms(licence_id, attribution)
     except NotImportable as error:
         raise click.UsageError(f"--{error.field}: {error.reason}.") from error
+
+
+def _print_as_json(reports: Mapping[str, IndexReport], stated: Mapping[str, Stated]) -> None:
+    told = {
+        name: report.to_json() | ({"terms": asdict(stated[name])} if name in stated else {})
+        for name, report in reports.items()
+    }
+    click.echo(json.dumps(told, indent=2))
 
 
 def _print_stated(name: str, stated: Stated) -> None:
