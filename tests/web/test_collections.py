@@ -11,6 +11,7 @@ import pytest
 from dicomweb_client.api import DICOMwebClient
 
 from app.web.dicomweb import RESOURCES
+from tests.dicom.states import make_state
 from tests.factories import make_instance, uid, with_facts, write_instance
 from tests.servers import Server
 
@@ -67,6 +68,13 @@ def curated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Curated]:
             ),
             **facts,
         )
+        write_instance(folder / "files" / f"{name}.dcm", made)
+    shown = make_instance(
+        "d1x", study="d", series="d1", SamplesPerPixel=1, PhotometricInterpretation="MONOCHROME2"
+    )
+    shown.PixelData = bytes(shown.Rows * shown.Columns)
+    del shown.PlanarConfiguration
+    for name, made in (("d1x", shown), ("state", make_state(shown))):
         write_instance(folder / "files" / f"{name}.dcm", made)
     server = Server(folder / "server", {"throttle": "off"})
     server.run("index", folder / "files")
@@ -161,6 +169,17 @@ def test_a_study_is_sent_with_its_members(curated: Curated) -> None:
     zipped = curated.get("some", study, headers={"Accept": "application/zip"})
     names = zipfile.ZipFile(io.BytesIO(zipped.content)).namelist()
     assert [name for name in names if name.endswith(".dcm")] == [f"{uid('a')}/{uid('a1')}/{uid('a1x')}.dcm"]
+
+
+def test_a_presentation_state_shows_members_alone(curated: Curated) -> None:
+    """PS3.18 10.4.1.1.3: the image that it is about is looked for in the same collection."""
+    curated.make("shown")
+    state = f"/studies/{uid('d')}/series/{uid('state series')}/instances/{uid('state')}/rendered"
+    assert curated.reader.get(f"/dicom-web{state}").status_code == 200
+    for name, status in (("state", 404), ("d1x", 200)):
+        named = {"sop_instance_uids": [uid(name)]}
+        assert curated.curator.post("/collections/shown/members", json=named).json()["added"] == 1
+        assert curated.get("shown", state).status_code == status
 
 
 def test_the_uri_service_sends_members(curated: Curated) -> None:
