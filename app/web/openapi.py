@@ -7,6 +7,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from app.archive.collections import SLUG
+from app.archive.licences import LICENCE_IDS
 from app.dicom.rendering_options import IccProfile
 from app.web.collection_resources import COLLECTION_RESOURCES
 from app.web.collection_resources import TRANSACTIONS as OF_COLLECTIONS
@@ -15,6 +16,7 @@ from app.web.dicomweb import READ, RESOURCES, URI_SERVICE, Resource
 from app.web.problem_forms import FORMS, PROBLEM_JSON
 from app.web.relations import RELATIONS, Related
 from app.web.search_parameters import FLAGS
+from app.web.terms import COMMERCIAL_SAFE, LICENCE
 from app.web.transactions import TRANSACTIONS, Transaction
 
 _PROBLEM = {
@@ -28,13 +30,15 @@ _BINARY = {"schema": {"type": "string", "format": "binary"}}
 _UID = {"type": "string", "pattern": f"^{UID.pattern}$", "example": "1.2.840.10008.1.2.1"}
 _COUNT = {"type": "integer", "minimum": 0}
 _FLAG = {"type": "boolean"}
+_LICENCES = "|".join(LICENCE_IDS)
 _SCHEMAS: dict[str, dict[str, Any]] = {
     **dict.fromkeys(("study", "series", "instance", "transaction"), _UID),
     "frames": {"type": "string", "pattern": r"^[1-9][0-9]{0,8}(,[1-9][0-9]{0,8})*$", "example": "1"},
     "path": {"type": "string", "example": "7FE00010"},
     "collection": {"type": "string", "pattern": f"^{SLUG.pattern}$", "example": "melanoma"},
     **dict.fromkeys(("limit", "offset", "since"), _COUNT),
-    **dict.fromkeys(FLAGS, _FLAG),
+    **dict.fromkeys((*FLAGS, COMMERCIAL_SAFE), _FLAG),
+    LICENCE: {"type": "string", "pattern": f"^({_LICENCES})(,({_LICENCES}))*$", "example": "CC-0,CC-BY"},
     "quality": {"type": "integer", "minimum": 1, "maximum": 100},
     "iccprofile": {"type": "string", "enum": list(get_args(IccProfile))},
 }
