@@ -60,6 +60,8 @@ async def retrieve_dicom(request: Request) -> Response:
         formed, left_out = await asyncio.to_thread(_readable, archive, formed, left_out)
     location = asked_location(request) if wanted else location_of(service_root(request), reference)
     forms = [one.form if one.form == STORED else f"{one.form} {edition()}" for one in formed]
+    if shape == "zip":  # which says on which terms its files are
+        forms += [f"{one.held.licence_id} {one.held.attribution}" for one in formed]
     selected = select_held([one.held for one in formed], shape, *forms, location=location, is_instance=is_one)
     known = precondition_answer(request, selected)
     if known:

@@ -74,11 +74,14 @@ def test_stated_terms_are_shown_searched_for_and_sent_along(door: Door, folder: 
 def test_stating_again_changes_it_and_the_same_changes_nothing(door: Door, folder: Path) -> None:
     write(folder, "a")
     index(door, folder, "--license", "CC-BY-NC", "--attribution", "MSK")
+    before = door.get(path("a"), accept="application/zip").headers["etag"]
     report = json.loads(index(door, folder, "--json", "--license", "CC-BY-NC", "--attribution", "MSK"))
     assert report[str(folder)]["terms"] == {"changed": 0, "unchanged": 1, "left": 0}
     index(door, folder, "--license", "CC-0")
     answer = door.get(f"{path('a')}/frames/1")
     assert "publicdomain/zero" in answer.headers["link"]
+    zipped = door.get(path("a"), accept="application/zip", if_none_match=before)
+    assert zipped.status_code == 200, "it holds the terms, so it is another file"
     assert "attribution" not in answer.headers
     assert door.get(f"{ROOT}/instances?license=CC-BY-NC").json() == []
     assert len(door.get(f"{ROOT}/instances?commercial-safe=true").json()) == 1
