@@ -1,7 +1,9 @@
 """`dermzoo metadata export`: the metadata of what is held, as a table."""
 
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import click
@@ -85,20 +87,18 @@ def export(  # noqa: PLR0913 one argument an option
             raise click.UsageError("A Parquet file is not printed. Name it: -o FILE.parquet")
     matches = _matches(queries, licences, commercial_safe=commercial_safe)
     with opened_archive(read_settings(config)) as archive:
-        if columns is None or list_fields:
-            counts = count_fields(_shown(archive, matches, "reading"))
-            if list_fields:
-                for name in sorted(counts):
-                    click.echo(f"{counts[name]:>9}  {name}")
-                return
-            columns = used_columns(counts)
-        images = _shown(archive, matches, "writing")
-        write = WRITERS[form_of_file]
-        if output is None:
-            write(sys.stdout.buffer, columns, Form(form), missing, images)
+        if list_fields:
+            _list_fields(count_fields(_shown(archive, matches, "reading")))
             return
-        with whole_file(output) as out:
-            write(out, columns, Form(form), missing, images)
+        columns = columns or used_columns(count_fields(_shown(archive, matches, "reading")))
+        with whole_file(output) if output else nullcontext(sys.stdout.buffer) as out:
+            images = _shown(archive, matches, "writing")
+            WRITERS[form_of_file](out, columns, Form(form), missing, images)
+
+
+def _list_fields(counts: Counter[str]) -> None:
+    for name in sorted(counts):
+        click.echo(f"{counts[name]:>9}  {name}")
 
 
 def _shown(archive: Archive, matches: Matches, label: str) -> Iterator[Exported]:

@@ -41,11 +41,15 @@ class BadRow:
     error: NotImportable
 
 
+_LONGEST_CELL = 2**17
+
+
 @contextmanager
 def _readable(metadata: Path) -> Iterator["Reader"]:
     """Open the CSV strictly: UTF-8 with or without BOM, quotes closed; NotImportable says where it is not."""
     try:
         with metadata.open(encoding="utf-8-sig", newline="") as text:
+            csv.field_size_limit(_LONGEST_CELL)  # libraries lift it for the whole process
             reader = csv.reader(text, strict=True)
             try:
                 yield reader
