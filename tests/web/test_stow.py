@@ -438,5 +438,7 @@ def test_every_error_of_storing_has_a_reason():
         errors.InstanceUnavailable,
         errors.CatalogUnavailable,
         errors.NotImportable,
+        errors.NotLicensed,
+        errors.CollectionRefused,
     }
     assert kinds - elsewhere | {OtherStudy} == set(FAILURE_REASON)
