@@ -43,6 +43,7 @@ from app.web.negotiation import MediaRange, accepted, not_acceptable
 from app.web.partial import LeftOut, mark_partial, refuse_nothing
 from app.web.ranges import range_of_part, single_part_answer
 from app.web.representations import STORED, Form, frame_form, frame_syntax, stored_frame_type
+from app.web.terms import on_terms, wanted_licences
 
 PIXEL_DATA = "7FE00010"
 
@@ -90,7 +91,9 @@ class Value:
 
 async def retrieve_bulk_data(request: Request) -> Response:
     """Retrieve the value that a BulkDataURI of the metadata names, or a range of it (10.4.1.1.5)."""
+    wanted = wanted_licences(request.query_params.multi_items())
     held = await run_read(request, retrieve_instance, archive_of(request), required_reference(request))
+    on_terms([held], wanted)
     value = Value(held, request.path_params["path"])
     if not value.exists:
         raise NotFound(f"The instance {held.sop_instance_uid} has no bulk data at {value.path}.")
@@ -164,7 +167,8 @@ def _joined(parts: Sequence[Part], location: str) -> Part:
 
 async def _all_values(request: Request, is_wanted: Callable[[str], bool], name: str) -> Response:
     archive, reference = archive_of(request), required_reference(request)
-    instances = await run_read(request, retrieve_instances, archive, reference)
+    wanted = wanted_licences(request.query_params.multi_items())
+    instances = on_terms(await run_read(request, retrieve_instances, archive, reference), wanted)
     values = [value for held in instances for value in _values(held) if is_wanted(value.path)]
     if not values:
         raise NotFound(f"There is no {name} in {reference}.")
@@ -178,6 +182,8 @@ async def _all_values(request: Request, is_wanted: Callable[[str], bool], name: 
     readable = await asyncio.to_thread(readable_instances, archive, [value.held for value, _ in formed])
     sent = [(value, form) for value, form in formed if value.held.sop_instance_uid in readable]
     unlicensed, unreadable = addressed - len(values), len(formed) - len(sent)
+    if wanted is not None:  # what may not be served is not asked for
+        addressed, unlicensed = len(values), 0
     left_out = LeftOut("bulk values", addressed, len(values) - len(formed), unreadable, unlicensed)
     refuse_nothing(left_out)
     return await _values_answer(request, sent, left_out)

@@ -29,6 +29,7 @@ from app.web.representations import (
     frame_syntax,
     stored_frame_type,
 )
+from app.web.terms import on_terms, wanted_licences
 
 
 async def retrieve_frames(request: Request) -> Response:
@@ -36,7 +37,9 @@ async def retrieve_frames(request: Request) -> Response:
     named = request.path_params.get("frames")
     numbers = frame_numbers(named) if named is not None else None
     archive = archive_of(request)
+    wanted = wanted_licences(request.query_params.multi_items())
     held = await run_read(request, retrieve_licensed_instance, archive, required_reference(request))
+    on_terms([held], wanted)
     if not held.frames:
         raise NotFound(f"The instance {held.sop_instance_uid} has no frames.")
     count = count_frames(held.frames)

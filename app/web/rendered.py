@@ -27,6 +27,7 @@ from app.web.ranges import single_part_answer
 from app.web.rendered_limits import refuse_too_much
 from app.web.rendered_parameters import as_media_type, read_rendering
 from app.web.rendered_types import chosen_type, nothing_accepted, security_headers
+from app.web.terms import on_terms, wanted_licences
 
 RENDERED = "rendered"  # what an instance may be known not to be had as
 
@@ -57,11 +58,14 @@ async def retrieve_rendered(request: Request) -> Response:
     ranges = accepted(request)
     reference = required_reference(request)
     archive = archive_of(request)
-    instances, unlicensed = await run_read(request, retrieve_licensed, archive, reference)
+    wanted = wanted_licences(request.query_params.multi_items())
+    licensed, unlicensed = await run_read(request, retrieve_licensed, archive, reference)
+    instances = on_terms(licensed, wanted)
     read = functools.partial(_items, request, archive, instances, rendering, ranges)
     # Of images nothing has to be read to know how they can be shown; a hop to a thread takes as long as they.
     are_images = all(held_kind(held) == "image" for held in instances)
     items, missing = read() if are_images else await asyncio.to_thread(read)
+    unlicensed = unlicensed if wanted is None else 0  # then they are not asked for
     addressed = len(items) + missing + unlicensed
     left_out = LeftOut("instances", addressed, missing, 0, unlicensed)
     refuse_too_much([item.shown for item in items], rendering)

@@ -19,6 +19,7 @@ from app.web.locations import location_of
 from app.web.negotiation import accepted
 from app.web.rendered_parameters import read_viewport
 from app.web.rendered_types import chosen_type, nothing_accepted
+from app.web.terms import on_terms, wanted_licences
 
 
 async def retrieve_thumbnail(request: Request) -> Response:
@@ -29,8 +30,9 @@ async def retrieve_thumbnail(request: Request) -> Response:
         raise nothing_accepted(THUMBNAIL_TYPES, several=False)
     media_type = chosen[0]
     archive, reference = archive_of(request), required_reference(request)
-    instances, _ = await run_read(request, retrieve_licensed, archive, reference)
-    held = _representative(instances)
+    wanted = wanted_licences(request.query_params.multi_items())
+    licensed, _ = await run_read(request, retrieve_licensed, archive, reference)
+    held = _representative(on_terms(licensed, wanted))
     number = frame_numbers(request.path_params["frames"])[0] if "frames" in request.path_params else 1
     location = f"{location_of(service_root(request), held)}/frames/{number}/thumbnail"
     form = (number, width, height, media_type, edition())

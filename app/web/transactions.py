@@ -75,14 +75,16 @@ TRANSACTIONS: dict[Callable[[Request], Awaitable[Response]], Transaction] = {
         "Retrieve DICOM instances", (*_NEGOTIATED, *TERMS), gives=(multipart(DICOM), DICOM, ZIP)
     ),
     metadata.retrieve_metadata: Transaction("Retrieve metadata", _NEGOTIATED, gives=_MODEL),
-    frames.retrieve_frames: Transaction("Retrieve frames", _NEGOTIATED, gives=_BULK),
-    bulk_data.retrieve_bulk_data: Transaction("Retrieve bulk data", _NEGOTIATED, gives=_BULK),
-    bulk_data.retrieve_all_bulk_data: Transaction("Retrieve bulk data", _NEGOTIATED, gives=_BULK),
-    bulk_data.retrieve_pixel_data: Transaction("Retrieve pixel data", _NEGOTIATED, gives=_BULK),
+    frames.retrieve_frames: Transaction("Retrieve frames", (*_NEGOTIATED, *TERMS), gives=_BULK),
+    bulk_data.retrieve_bulk_data: Transaction("Retrieve bulk data", (*_NEGOTIATED, *TERMS), gives=_BULK),
+    bulk_data.retrieve_all_bulk_data: Transaction("Retrieve bulk data", (*_NEGOTIATED, *TERMS), gives=_BULK),
+    bulk_data.retrieve_pixel_data: Transaction("Retrieve pixel data", (*_NEGOTIATED, *TERMS), gives=_BULK),
     rendered.retrieve_rendered: Transaction(
-        "Retrieve rendered", (*_NEGOTIATED, *RENDERED_PARAMETERS), gives=_SHOWN
+        "Retrieve rendered", (*_NEGOTIATED, *RENDERED_PARAMETERS, *TERMS), gives=_SHOWN
     ),
-    thumbnail.retrieve_thumbnail: Transaction("Retrieve thumbnail", (*_NEGOTIATED, "viewport"), gives=_SMALL),
+    thumbnail.retrieve_thumbnail: Transaction(
+        "Retrieve thumbnail", (*_NEGOTIATED, "viewport", *TERMS), gives=_SMALL
+    ),
     stow.store_instances: Transaction(
         "Store instances",
         _NEGOTIATED,
@@ -107,6 +109,6 @@ TRANSACTIONS: dict[Callable[[Request], Awaitable[Response]], Transaction] = {
         gives=("application/json",),
     ),
     uri_service.retrieve_by_uri: Transaction(
-        "URI Service: retrieve an instance", OPTIONAL, REQUIRED, gives=(*_ALONE, DICOM, DICOM_JSON)
+        "URI Service: retrieve an instance", (*OPTIONAL, *TERMS), REQUIRED, gives=(*_ALONE, DICOM, DICOM_JSON)
     ),
 }

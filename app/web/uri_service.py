@@ -27,6 +27,7 @@ from app.web.rendered import Item, rendered_part
 from app.web.rendered_limits import refuse_too_much
 from app.web.rendered_types import chosen_type, security_headers
 from app.web.representations import DICOM, instance_form
+from app.web.terms import on_terms, wanted_licences
 from app.web.uri_parameters import UriRequest, read_uri_request, rendering_of
 from app.web.wado import Sent, instance_part
 
@@ -43,7 +44,9 @@ async def retrieve_by_uri(request: Request) -> Response:
             "in its place. Leave the parameter out to have the instance as it is held.",
         )
     archive = archive_of(request)
+    wanted = wanted_licences(request.query_params.multi_items())
     held = await run_read(request, retrieve_instance, archive, asked.reference)
+    on_terms([held], wanted)
     types = await asyncio.to_thread(media_types_of, archive, held)
     media_type = _media_type(request, asked, types)
     if media_type not in types:

@@ -257,3 +257,28 @@ def test_a_retrieval_of_certain_terms_alone(door: Door, accept: str) -> None:
     safe = door.get(f"{STUDY}?commercial-safe=true", accept=accept)
     assert str(uid("nc")).encode() not in safe.content
     assert door.get(f"{path('folder')}?license=CC-0", accept=accept).status_code == 404
+
+
+def asked(where: str, query: str) -> str:
+    return f"{where}{'&' if '?' in where else '?'}{query}"
+
+
+def test_certain_terms_alone_by_every_door(door: Door) -> None:
+    """What is asked of a study or instance is asked of its frames, pictures and bulk data too."""
+    for where, accept in pixel_requests("nc"):
+        assert door.get(where, accept=accept).status_code == 200, where
+        assert door.get(asked(where, "commercial-safe=true"), accept=accept).status_code == 404, where
+        assert door.get(asked(where, "license=CC-0,CC-BY"), accept=accept).status_code == 404, where
+        assert door.get(asked(where, "license=GPL"), accept=accept).status_code == 400, where
+    for where, accept in pixel_requests("by"):
+        assert door.get(asked(where, "commercial-safe=true"), accept=accept).status_code == 200, where
+
+
+@pytest.mark.parametrize("resource", ["rendered", "bulkdata", "pixeldata", "thumbnail"])
+def test_pictures_and_values_of_certain_terms_alone(door: Door, resource: str) -> None:
+    """What was not asked for is not missing: 200, and no Warning."""
+    for query, url in (("license=CC-BY", BY), ("license=CC-0", ZERO)):
+        answer = door.get(f"{STUDY}/{resource}?{query}")
+        assert answer.status_code == 200
+        assert answer.headers["link"] == f'<{url}>; rel="license"'
+        assert "warning" not in answer.headers
