@@ -29,7 +29,7 @@ from app.corpus.isic.joined import Joined, SetTerms, as_stated, join
 from app.corpus.isic.rows import BadRow, Row
 from app.errors import NotImportable
 
-BATCH_ROWS = 500
+BATCH_ROWS = 1000
 WHOLE = "refresh: "  # how the name of a source begins that tells of all images
 SOP_INSTANCE_UID = "sop_instance_uid"  # a column, where a set has been given to DICOM files by somebody
 
