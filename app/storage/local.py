@@ -1,7 +1,8 @@
 """Managed files in a local folder, safe against a crash at any moment without a journal.
 
     {root}/ab/abcd…            a file under its SHA-256; never text that a client sent
-    {root}/tmp/{random}/{n}    the staged files of one request; the request holds a lock on the folder
+    {root}/tmp/{random}/{n}    the staged files of one request, and blank ones for the next, whose names are
+                               on the disk; the request holds a lock on the folder
     {root}/tmp/{random}/abcd…  one that is kept: on the disk, its row about to be committed, or just committed
 
 keep() makes staged files and their names durable where they are. Once the rows are committed, release() gives

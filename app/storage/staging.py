@@ -4,10 +4,10 @@ import fcntl
 import os
 import secrets
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
-from itertools import count
+from dataclasses import dataclass, field
+from itertools import count, islice
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -20,19 +20,39 @@ _LOOK_AGAIN_BYTES = 2**24  # how much one file may grow before it is asked again
 
 
 _CREATING = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+_WRITING = os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+_BLANKS = 16  # made at once: their names cost one wait for the disk
 
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """A staging folder that this process holds locked, and its way to the guard."""
+    """A staging folder that this process holds locked, and its way to the guard.
+
+    `blanks` are empty files in it whose names are on the disk: what is written to one needs no second wait.
+    """
 
     path: Path
     lock: int
     guard: int
+    blanks: deque[str] = field(default_factory=deque)
+    numbers: Iterator[int] = field(default_factory=count)
+
+    def take_blank(self, disk: Disk) -> str:
+        """Return the name of an empty file that nobody has; raise StorageFull or StorageFailed."""
+        if not self.blanks:
+            names = [str(number) for number in islice(self.numbers, _BLANKS)]
+            with disk_errors():
+                for name in names:
+                    os.close(os.open(name, _CREATING, 0o640, dir_fd=self.lock))
+            disk.sync(self.lock)
+            self.blanks.extend(names)
+        return self.blanks.popleft()
 
     def close(self) -> None:
-        """Delete the folder if it is empty, and give its lock up: what is in it is left to the sweep."""
+        """Delete the folder if nothing is staged in it, and give its lock up: the rest is the sweep's."""
         with suppress(OSError):
+            for name in self.blanks:
+                os.unlink(name, dir_fd=self.lock)
             self.path.rmdir()
         os.close(self.guard)
         os.close(self.lock)
@@ -50,7 +70,7 @@ class LocalStagedFile:
         self._is_finished = False
         disk.check_room()
         with disk_errors():
-            self.descriptor = os.open(name, _CREATING, 0o640, dir_fd=folder.lock)
+            self.descriptor = os.open(name, _WRITING, dir_fd=folder.lock)
 
     @property
     def path(self) -> Path:
@@ -75,7 +95,7 @@ class LocalStagedFile:
         self._is_finished = True
 
     def sync(self) -> None:
-        """Wait until a finished file and its name are on the disk, and close; keep() tells how it went.
+        """Wait until a finished file is on the disk, where its name is, and close; keep() tells how it went.
 
         By the descriptor that it was written with: one opened later might not be told that writing failed.
         """
@@ -85,7 +105,6 @@ class LocalStagedFile:
             raise ValueError("a staged file is kept after it was finished")
         try:
             self._disk.sync(self.descriptor)
-            self._disk.sync(self._folder.lock)
         except (StorageFull, StorageFailed) as error:
             self.failure = error
         self.close()
@@ -112,7 +131,6 @@ class LocalStaging:
         self._has_left = False
         self._files: dict[str, LocalStagedFile] = {}  # by name
         self._kept: dict[str, LocalStagedFile] = {}
-        self._numbers = count(1)
 
     @property
     def has_unreleased(self) -> bool:
@@ -121,7 +139,7 @@ class LocalStaging:
 
     def new(self) -> LocalStagedFile:
         """Begin one file; raise StorageFull or StorageFailed."""
-        name = str(next(self._numbers))
+        name = self._folder.take_blank(self._disk)
         staged = self._files[name] = LocalStagedFile(self._folder, name, self._disk)
         return staged
 

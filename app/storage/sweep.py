@@ -46,6 +46,9 @@ def _settle(
     is_patient: bool,
 ) -> bool:
     """Place or delete what a dead writer left; return whether it was one of those that count as deleted."""
+    if staged.stat().st_size == 0:  # blank: nothing was written to it, and no instance is empty
+        staged.unlink()
+        return False
     key = _key(staged, path_of)
     with _lock(guard, os.O_RDWR | os.O_CREAT, fcntl.LOCK_SH):
         if is_catalogued(key):
@@ -73,9 +76,8 @@ def _key(staged: Path, path_of: Callable[[str], Path]) -> str:
     with suppress(InstanceUnavailable):
         path_of(staged.name)
         return staged.name
-    with staged.open(
-        "rb"
-    ) as opened:  # its writer may have died, and the power failed, before it bore its key
+    # Its writer may have died, and the power failed, before it bore its key.
+    with staged.open("rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
