@@ -55,10 +55,16 @@ def _readable(metadata: Path) -> Iterator["Reader"]:
                 yield reader
             except UnicodeDecodeError as error:
                 raise NotImportable(
-                    "metadata", f"{metadata} is not UTF-8 after line {reader.line_num}: {error.reason}"
+                    "metadata",
+                    f"{metadata} is not UTF-8 after line {reader.line_num}: {error.reason}. "
+                    "Save it as CSV in UTF-8 and run this again",
                 ) from None
             except csv.Error as error:
-                raise NotImportable("metadata", f"{metadata}, line {reader.line_num}: {error}") from None
+                raise NotImportable(
+                    "metadata",
+                    f"{metadata}, line {reader.line_num}: {error}. Is a quote not closed, or the file cut? "
+                    "Mend it or fetch it again",
+                ) from None
     except OSError as error:
         raise NotImportable("metadata", f"{metadata} cannot be read: {error.strerror}") from None
 
@@ -91,7 +97,7 @@ def _header(reader: "Reader") -> tuple[str, ...]:
         )
     twice = sorted({name for name in header if header.count(name) > 1})
     if twice:
-        raise NotImportable("metadata", f"the column {twice[0]!r} appears twice")
+        raise NotImportable("metadata", f"the column {twice[0]!r} appears twice: remove or rename one")
     return header
 
 
