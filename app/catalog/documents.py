@@ -31,10 +31,8 @@ _SMALL = zlib.compressobj(3, wbits=13, memLevel=6, zdict=_DICTIONARY)
 
 def pack(document: bytes) -> bytes:
     """Return DICOM JSON compressed for the catalogue."""
-    if len(document) <= _WINDOW_BYTES:
-        compressor = _SMALL.copy()
-    else:
-        compressor = zlib.compressobj(3, zdict=_DICTIONARY)
+    is_small = len(document) <= _WINDOW_BYTES
+    compressor = _SMALL.copy() if is_small else zlib.compressobj(3, zdict=_DICTIONARY)
     return _EDITION + compressor.compress(document) + compressor.flush()
 
 
