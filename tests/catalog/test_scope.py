@@ -52,8 +52,8 @@ QUESTIONS = (
             "orderby=-NumberOfStudyRelatedInstances,StudyInstanceUID&limit=4",
             "orderby=PatientID&limit=3&offset=1",
             "InstitutionName=Clinic c",
-        "ISICSex=female",
-        "ISICSex=female&limit=3&offset=2",
+            "ISICSex=female",
+            "ISICSex=female&limit=3&offset=2",
             f"StudyInstanceUID={uid('c')}",
         )
     ]
