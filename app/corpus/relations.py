@@ -28,7 +28,7 @@ _PARTS = {"RCM: macroscopic": "macroscopic", "RCM: mosaic": "mosaics", "RCM: til
 
 
 def lesion(archive: Archive, lesion_id: str, root: str) -> dict[str, Any]:
-    """Return a lesion and its images; raises NotFound. `root` is the DICOMweb root of their URLs."""
+    """Return a lesion and its images. `root` is the DICOMweb root of their URLs."""
     total, images = _kin(archive, private.LESION_ID, lesion_id, "lesion")
     days = {day for one in images if (day := _whole(one, private.ACQUISITION_DAY)) is not None}
     return {
@@ -44,7 +44,7 @@ def lesion(archive: Archive, lesion_id: str, root: str) -> dict[str, Any]:
 
 
 def patient(archive: Archive, patient_id: str, root: str) -> dict[str, Any]:
-    """Return a patient, lesions and images; raises NotFound. `root` is the DICOMweb root of their URLs."""
+    """Return a patient, lesions and images. `root` is the DICOMweb root of their URLs."""
     total, images = _kin(archive, private.PATIENT_ID, patient_id, "patient")
     lesions: dict[str, list[Relative]] = {}
     for one in images:
@@ -64,7 +64,7 @@ def patient(archive: Archive, patient_id: str, root: str) -> dict[str, Any]:
 
 
 def rcm_case(archive: Archive, rcm_case_id: str, root: str) -> dict[str, Any]:
-    """Return a confocal case: its macroscopic image, mosaics and tiles; raises NotFound."""
+    """Return a confocal case: its macroscopic image, mosaics and tiles."""
     total, images = _kin(archive, private.RCM_CASE_ID, rcm_case_id, "confocal case")
     return {
         **_case(rcm_case_id, images),
