@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Select, Text, bindparam, delete, exists, func
 from app.catalog.corpus_models import collection, fact, member, terms
 from app.catalog.counts import Values, chunks, update_rows
 from app.catalog.models import instance
-from app.catalog.prepared import insert_rows, prepared
+from app.catalog.prepared import insert_rows, insert_tuples, prepared
 from app.dicom import private_block
 from app.dicom.private_block import Facts, tag_of_element
 
@@ -26,8 +26,7 @@ def insert_facts(connection: Connection, found: Sequence[tuple[int, Facts]]) -> 
     rows = [(attribute, value, instance_id) for instance_id, facts in found for attribute, value in facts]
     # In the order of the table itself: four times as fast as in the order they come.
     rows.sort()
-    values = [{"attribute": attribute, "value": value, "instance_id": one} for attribute, value, one in rows]
-    insert_rows(connection, fact, values)
+    insert_tuples(connection, fact, ("attribute", "value", "instance_id"), rows)
 
 
 def add_facts(connection: Connection, found: Sequence[tuple[int, Facts]]) -> None:

@@ -131,6 +131,10 @@ class Written:
             return list(map(self._in_order, rows))
         return [(row[self._only],) for row in rows] if self._only else list(rows)
 
+    def parameters_of(self, names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> Any:  # noqa: ANN401 as above
+        """Return rows as the driver takes them, whose values are in the order of these names."""
+        return rows if self._in_order else [dict(zip(names, row, strict=True)) for row in rows]
+
 
 def run_many(connection: Connection, written: Written, rows: Sequence[Mapping[str, Any]]) -> None:
     """Run a statement once for each row, within the caller's transaction."""
@@ -146,6 +150,20 @@ def insert_rows(connection: Connection, table: Table, rows: Sequence[Mapping[str
     """Insert rows that all name the same columns."""
     if rows:
         run_many(connection, _insert(connection.dialect, table, tuple(rows[0])), rows)
+
+
+def insert_tuples(
+    connection: Connection, table: Table, names: tuple[str, ...], rows: Sequence[tuple[Any, ...]]
+) -> None:
+    """Insert rows, of two columns or more, given as tuples in the order of `names`."""
+    if rows:
+        written = _insert(connection.dialect, table, names)
+        driver: DBAPIConnection = connection.connection.dbapi_connection  # type: ignore[assignment]
+        cursor = driver.cursor()
+        try:
+            cursor.executemany(written.sql, written.parameters_of(names, rows))
+        finally:
+            cursor.close()
 
 
 @lru_cache

@@ -8,18 +8,21 @@ from pathlib import Path
 import pytest
 
 from app.archive.archive import Archive
+from app.archive.hiding import lift_embargoes
 from app.catalog import overlays
 from app.catalog.database import Catalog
 from app.catalog.documents import pack, pack_lightly, unpack
 from app.catalog.entry import entry
 from app.catalog.files import folder_ids
+from app.catalog.holdings import totals
 from app.catalog.images import KnownImage, images_from, images_of, instances_named, remember_images
 from app.catalog.migrate import migrate
 from app.catalog.register import Location, register
-from app.corpus.isic import joining
+from app.corpus.isic import batches, joining
 from app.corpus.isic.applying import apply_metadata
+from app.corpus.isic.batches import in_batches
 from app.corpus.isic.joined import SetTerms
-from app.corpus.isic.joining import Fate, in_batches
+from app.corpus.isic.joining import Fate
 from app.corpus.isic.rows import Row, row_of
 from app.dicom.scan import scan
 from app.settings import Settings
@@ -66,7 +69,7 @@ def csv(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def _small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(joining, "BATCH_ROWS", 7)
+    monkeypatch.setattr(batches, "BATCH_ROWS", 7)
 
 
 def test_all_rows_find_their_files(archive, csv):
@@ -118,11 +121,11 @@ def test_a_batch_is_a_transaction_so_that_others_take_their_turn(archive, csv, m
 
 def test_the_second_row_of_an_image_sees_the_first(archive, tmp_path):
     path = tmp_path / "twice.csv"
-    path.write_text("isic_id,sex,age_approx\nISIC_0000001,male,\nISIC_0000001,female,40\n")
+    path.write_text("isic_id,sex,age_approx\nISIC_0000001,male,\nISIC_0000001,male,40\n")
     assert apply_metadata(archive, path, TERMS).counts == {Fate.MATCHED: 2}
     with archive.catalog.read() as connection:
         known = images_of(connection, ["ISIC_0000001"])["ISIC_0000001"].known
-    assert (known["sex"], known["age_approx"]) == ("female", "40")
+    assert (known["sex"], known["age_approx"]) == ("male", "40")
 
 
 def test_batches_hold_an_image_once_and_every_row():
@@ -146,3 +149,53 @@ def test_an_image_is_remembered_in_place_of_what_was_known(archive):
 def test_short_texts_are_kept_as_they_are_and_all_come_back(size):
     text = b"x" * size
     assert unpack(pack_lightly(text)) == unpack(pack(text)) == text
+
+
+def test_a_row_that_contradicts_an_earlier_one_is_refused_and_says_which(archive, tmp_path):
+    csv = tmp_path / "twice.csv"
+    csv.write_text("isic_id,sex,age_approx\nISIC_0000001,male,\nISIC_0000001,,45\nISIC_0000001,female,45\n")
+    report = apply_metadata(archive, csv, TERMS)
+    assert report.counts == {Fate.MATCHED: 2, Fate.INVALID: 1}
+    (bad,) = report.invalid
+    assert (bad.line, bad.error.field) == (4, "sex")
+    assert "line 2 says 'male'" in bad.error.reason
+
+
+def test_what_is_committed_while_the_next_batch_is_read_fails_aloud(archive, csv, monkeypatch):
+    class NoDisk(Exception):
+        pass
+
+    def full(*_arguments):
+        raise NoDisk
+
+    monkeypatch.setattr(joining, "remember_images", full)
+    with pytest.raises(NoDisk):
+        apply_metadata(archive, csv, TERMS)
+    monkeypatch.undo()
+    assert apply_metadata(archive, csv, TERMS).counts == {Fate.MATCHED: IMAGES}
+
+
+def test_an_image_is_hidden_until_its_day_and_comes_by_itself(archive, tmp_path):
+    csv = tmp_path / "embargo.csv"
+    csv.write_text(
+        "isic_id,sex,public_from\nISIC_0000001,female,2999-12-31\nISIC_0000002,male,2020-01-01\n"
+        "ISIC_0000003,male,soon\n"
+    )
+    report = apply_metadata(archive, csv, TERMS)
+    assert report.counts == {Fate.NOT_PUBLIC: 1, Fate.MATCHED: 1, Fate.INVALID: 1}
+    assert "2027-01-31" in report.invalid[0].error.reason  # what a day looks like
+    with archive.catalog.read() as connection:
+        assert totals(connection)["instances"] == IMAGES - 1
+        assert images_of(connection, ["ISIC_0000001"])["ISIC_0000001"].public_from == "2999-12-31"
+    again = apply_metadata(archive, csv, TERMS).counts
+    assert again == {Fate.NOT_PUBLIC: 1, Fate.ALREADY_SO: 1, Fate.INVALID: 1}
+    with archive.catalog.read() as connection:
+        uid = plain_uid("instance", "ISIC_0000001")
+        assert overlays.overlays_of(connection, [uid])[uid]["00991014"]["Value"] == ["female"]
+    # Its file lies nowhere, so that it cannot be registered again here: tests/archive/test_hiding.py does.
+    assert lift_embargoes(archive, "2999-12-30") == 0
+    with archive.catalog.read() as connection:
+        assert not images_of(connection, ["ISIC_0000001"])["ISIC_0000001"].is_public
+    lift_embargoes(archive, "2999-12-31")
+    with archive.catalog.read() as connection:
+        assert images_of(connection, ["ISIC_0000001"])["ISIC_0000001"].is_public

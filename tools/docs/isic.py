@@ -24,6 +24,7 @@ FULL = {
     "attribution": "Example Hospital",
     "copyright_license": "CC-BY",
     "public": "true",
+    "public_from": "2020-01-31",
     "patient_id": "IP_0000001",
     "lesion_id": "IL_0000001",
     "rcm_case_id": "RC_0000001",
@@ -62,6 +63,11 @@ FULL = {
 LEAST = {"isic_id": "ISIC_0000000", "copyright_license": "CC-0"}
 OTHER = {"isic_id": "ISIC_0000001", "copyright_license": "CC-BY-NC"}
 _LONGEST = 90
+# What the fields do that say whether an image is published at all.
+_PUBLISHING = {
+    "public": "the row is refused when it says `false`; what is held already is hidden",
+    "public_from": "the row is refused before that day; what is held already is hidden until then",
+}
 
 
 def columns_table() -> str:
@@ -112,7 +118,7 @@ def effects_table() -> str:
         (
             (
                 code(field.name),
-                ", ".join(_effects(field.name)) or "none: the row is refused when it says `false`",
+                ", ".join(_effects(field.name)) or f"none: {_PUBLISHING[field.name]}",
             )
             for field in FIELDS
         ),

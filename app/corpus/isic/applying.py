@@ -1,18 +1,22 @@
 """A CSV of metadata, joined to what is held: `dermzoo metadata apply`."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import orjson
+
 from app.archive.archive import Archive
 from app.catalog.images import KnownImage, images_of, remember_images
+from app.corpus.isic.batches import in_batches
 from app.corpus.isic.dictionary import Dictionary
 from app.corpus.isic.joined import SetTerms, as_imported
-from app.corpus.isic.joining import Fate, Joiner, Origin, RowFate, in_batches
+from app.corpus.isic.joining import Fate, Joiner, Origin, RowFate
 from app.corpus.isic.rows import BadRow, Row, read_rows
 from app.corpus.isic.subject import SopClassChoice, identify
 from app.corpus.isic.vocabulary import find_site
+from app.errors import NotImportable
 
 SOURCE = "metadata apply"
 MOST_LISTED = 10_000
@@ -89,11 +93,27 @@ def apply_metadata(
     """
     report = JoinReport(str(metadata))
     joiner = Joiner(archive, terms, Origin(SOURCE), changes_nothing=changes_nothing)
-    for batch in in_batches(Dictionary().judged(read_rows(metadata))):
+    for batch in in_batches(_without_contradictions(Dictionary().judged(read_rows(metadata)))):
         for fate in joiner.join(batch):
             report.add(fate)
         advance(len(batch))
+    joiner.settle()
     return report
+
+
+def _without_contradictions(rows: Iterable[Row | BadRow]) -> Iterator[Row | BadRow]:
+    """Refuse a row that contradicts an earlier one of the same image: neither is known to be right."""
+    said: dict[str, tuple[int, bytes]] = {}  # ISIC identifier: line, values
+    for row in rows:
+        if isinstance(row, Row):
+            line, earlier = said.setdefault(row.isic_id, (row.line, orjson.dumps(row.values)))
+            before = orjson.loads(earlier) if line != row.line else {}
+            others = sorted(name for name, value in row.values.items() if before.get(name, value) != value)
+            if others:
+                reason = f"line {line} says {before[others[0]]!r} of the same image: leave one of them out"
+                yield BadRow(row.line, row.isic_id, NotImportable(others[0], reason))
+                continue
+        yield row
 
 
 IMPORTED = "import isic"

@@ -1,6 +1,7 @@
 """How a cell of the metadata is read: text to canonical text; ValueError says what is wrong with it."""
 
 import re
+from datetime import date
 from decimal import Decimal, InvalidOperation
 from math import isfinite
 
@@ -82,6 +83,14 @@ def age(value: str) -> str:
     if int(years) > 120:
         raise ValueError(f"{value!r} is not an age in years")
     return years
+
+
+def day(value: str) -> str:
+    """Take a day as ISO 8601 writes it: 2027-01-31."""
+    try:
+        return date.fromisoformat(value).isoformat()
+    except ValueError:
+        raise ValueError(f"{value!r} is not a day such as 2027-01-31") from None
 
 
 def boolean(value: str) -> str:

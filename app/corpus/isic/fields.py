@@ -74,6 +74,7 @@ FIELDS = (
     Field("attribution", ("attribution",), cells.text, element=private.ATTRIBUTION),
     Field("copyright_license", ("copyright_license", "license"), element=private.LICENCE_ID),
     Field("public", ("public",), cells.boolean),
+    Field("public_from", ("public_from", "embargo_until"), cells.day),
     Field("patient_id", ("patient_id",), cells.identifier, element=private.PATIENT_ID),
     Field("lesion_id", ("lesion_id",), cells.identifier, element=private.LESION_ID),
     Field("rcm_case_id", ("rcm_case_id",), cells.identifier, element=private.RCM_CASE_ID),

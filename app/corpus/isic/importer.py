@@ -9,6 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
@@ -166,6 +167,7 @@ def _convert(
     outcome = RowOutcome(row.line, row.isic_id, Outcome.IMPORTED, notes=row.notes)
     try:
         find_terms(row, options)  # before its pixels are touched
+        _refuse_before_its_day(row)
         path = pictures.find(row.isic_id)
         outcome = replace(outcome, file=str(path))
         folder = _new_folder(working)
@@ -181,6 +183,12 @@ def _convert(
         note = f"stored as a pyramid of {len(files)} levels: {sizes_of(picture.levels)}"
         outcome = replace(outcome, notes=(*outcome.notes, note))
     return _Converted(outcome, files, folder, row)
+
+
+def _refuse_before_its_day(row: Row) -> None:
+    day = row.values.get("public_from")
+    if day is not None and day > datetime.now(UTC).date().isoformat():
+        raise NotImportable("public_from", f"the image is not public before {day}: import it then")
 
 
 def _new_folder(working: Path) -> Path:

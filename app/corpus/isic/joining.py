@@ -3,8 +3,11 @@
 A run that was killed is run again: what is shown already is found to be so, and the rest is written.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime
 from enum import StrEnum
 from functools import cached_property
 
@@ -24,12 +27,11 @@ from app.catalog.images import (
     packed_overlays,
     remember_images,
 )
-from app.catalog.overlays import packed_overlay, show
+from app.catalog.overlays import packed_overlay, remember, show
 from app.corpus.isic.joined import Joined, SetTerms, as_stated, join
 from app.corpus.isic.rows import BadRow, Row
 from app.errors import NotImportable
 
-BATCH_ROWS = 1000
 WHOLE = "refresh: "  # how the name of a source begins that tells of all images
 SOP_INSTANCE_UID = "sop_instance_uid"  # a column, where a set has been given to DICOM files by somebody
 
@@ -65,6 +67,7 @@ class _Batch:
     images: list[KnownImage] = field(default_factory=list)
     overlays: dict[str, Attributes] = field(default_factory=dict)
     hidden: list[KnownImage] = field(default_factory=list)
+    kept: dict[str, Attributes] = field(default_factory=dict)  # what will be shown of those, by UID
     returned: list[KnownImage] = field(default_factory=list)
 
 
@@ -78,16 +81,36 @@ class Origin:
 
 
 class Joiner:
-    """Joins the rows of one source; `changes_nothing` for a rehearsal."""
+    """Joins the rows of one source; `changes_nothing` for a rehearsal.
+
+    The last batch may still be on its way to the disk when join() returns: settle() waits for it.
+    """
 
     def __init__(
-        self, archive: Archive, terms: SetTerms, origin: Origin, *, changes_nothing: bool = False
+        self,
+        archive: Archive,
+        terms: SetTerms,
+        origin: Origin,
+        *,
+        changes_nothing: bool = False,
+        today: date | None = None,
     ) -> None:
         self._archive = archive
         self._terms = terms
         self._origin = origin
         self._source = origin.name
         self._changes_nothing = changes_nothing
+        self._today = (today or datetime.now(UTC).date()).isoformat()
+        self._committer = ThreadPoolExecutor(1)
+        self._committing: Future[None] | None = None
+        self._on_the_way: set[str] = set()  # ISIC identifiers, and UIDs, of the batch that is committed now
+
+    def settle(self) -> None:
+        """Wait until all that was joined is committed; raises what went wrong."""
+        committing, self._committing = self._committing, None
+        self._on_the_way.clear()
+        if committing is not None:
+            committing.result()
 
     @cached_property
     def _named(self) -> dict[str, list[str]]:
@@ -98,8 +121,12 @@ class Joiner:
         """Join a batch of rows, in one transaction; return what became of each, in order."""
         good = [row for row in rows if isinstance(row, Row)]
         self._read_names()
-        with self._archive.catalog.read() as connection:
-            batch = self._read(connection, good)
+        if self._on_the_way.intersection(row.isic_id for row in good):
+            self.settle()
+        batch = self._read_batch(good)
+        if self._on_the_way.intersection(uid for uids in batch.matches.values() for uid in uids):
+            self.settle()
+            batch = self._read_batch(good)
         for row in rows:
             batch.fates.append(
                 RowFate(row, Fate.INVALID) if isinstance(row, BadRow) else self._place(row, batch)
@@ -111,6 +138,7 @@ class Joiner:
 
     def _with_returned(self, batch: _Batch) -> list[RowFate]:
         """Join the rows of images that are public again, now that their files are registered."""
+        self.settle()
         unhide(self._archive)
         self.__dict__.pop("_named", None)
         returned = {image.isic_id for image in batch.returned}
@@ -120,6 +148,10 @@ class Joiner:
     def _read_names(self) -> None:
         """Read the names of files once, before a batch is: they are many."""
         assert self._named is not None
+
+    def _read_batch(self, rows: Sequence[Row]) -> _Batch:
+        with self._archive.catalog.read() as connection:
+            return self._read(connection, rows)
 
     def _read(self, connection: Connection, rows: Sequence[Row]) -> _Batch:
         isic_ids = [row.isic_id for row in rows]
@@ -143,12 +175,15 @@ class Joiner:
     def _place(self, row: Row, batch: _Batch) -> RowFate:
         """Decide what is to become of a row."""
         before, uids = batch.known.get(row.isic_id), batch.matches[row.isic_id]
+        if day := self._embargo(row):
+            return self._hide_until(day, row, before, uids, batch)
         if row.values.get("public") == "NO":
             batch.hidden.append(hidden_image(row.isic_id, self._source, before, uids))
             return RowFate(row, Fate.NOT_PUBLIC)
         if before and not before.is_public:
             # Who hid it may show it again; facts follow when its files are registered.
-            is_public = row.values.get("public") == "YES" or self._origin.is_whole
+            said = row.values.keys() & {"public", "public_from"}  # and it does not say no, or not yet
+            is_public = bool(said) or self._origin.is_whole
             if before.source == self._source and is_public:
                 batch.returned.append(KnownImage(row.isic_id, self._source, before.sop_instance_uid))
             return RowFate(row, Fate.NOT_PUBLIC)
@@ -163,6 +198,24 @@ class Joiner:
         batch.known[row.isic_id] = joined.image  # for a row of the same image further down
         fate = self._decide(joined, before, uids, batch)
         return RowFate(row, fate, lacks_terms=not joined.has_terms, is_first=before is None)
+
+    def _embargo(self, row: Row) -> str | None:
+        """Return the day on which an image will be public, if that is still to come."""
+        day = row.values.get("public_from")
+        return day if day is not None and day > self._today else None
+
+    def _hide_until(
+        self, day: str, row: Row, before: KnownImage | None, uids: Sequence[str], batch: _Batch
+    ) -> RowFate:
+        """Hide an image, and keep what is to be shown of it when its day has come."""
+        image = hidden_image(row.isic_id, self._source, before, uids, day)
+        with suppress(NotImportable):  # then nothing is known of it on that day but that it is there
+            joined = join(row, None, self._terms, self._source, image.sop_instance_uid)
+            if isinstance(joined, Joined):
+                image = replace(image, known=joined.image.known, published=joined.image.published)
+                batch.kept.update((uid, joined.shown) for uid in uids)
+        batch.hidden.append(image)
+        return RowFate(row, Fate.NOT_PUBLIC)
 
     def _source_of(self, before: KnownImage | None) -> str:
         """Return whose image it is: that of a whole source stays its own, which may withdraw it one day."""
@@ -203,38 +256,36 @@ class Joiner:
         return Fate.MATCHED
 
     def _write(self, batch: _Batch) -> None:
+        """Write a batch; its commit waits for the disk while the next batch is read and judged."""
+        self.settle()
         images = {image.isic_id: image for image in (*batch.images, *batch.hidden, *batch.returned)}
         if images:
-            with self._archive.catalog.write() as connection:
+            with ExitStack() as writing:
+                connection = writing.enter_context(self._archive.catalog.write())
                 show(connection, batch.overlays, batch.shown)
                 remember_images(connection, list(images.values()))
+                self._committing = self._committer.submit(writing.pop_all().close)
+            self._on_the_way = {*images, *batch.overlays}
         if batch.hidden:
+            self.settle()
             hide_images(self._archive, [image.isic_id for image in batch.hidden])
+        if batch.kept:
+            with self._archive.catalog.write() as connection:
+                remember(connection, batch.kept)
 
 
 def hidden_image(
-    isic_id: str, source: str, before: KnownImage | None, sop_instance_uids: Sequence[str]
+    isic_id: str,
+    source: str,
+    before: KnownImage | None,
+    sop_instance_uids: Sequence[str],
+    public_from: str | None = None,
 ) -> KnownImage:
     """Return what is kept of an image that nobody is to be shown: nothing that tells of it."""
     uid = sop_instance_uids[0] if sop_instance_uids else before.sop_instance_uid if before else None
-    public_from = before.public_from if before else None
-    return KnownImage(isic_id, source, uid, is_public=False, public_from=public_from)
+    day = public_from or (before.public_from if before else None)
+    return KnownImage(isic_id, source, uid, is_public=False, public_from=day)
 
 
 def _without_source(image: KnownImage) -> bytes:
     return orjson.dumps([image.sop_instance_uid, dict(image.known), dict(image.published)])
-
-
-def in_batches(rows: Iterator[Row | BadRow]) -> Iterator[list[Row | BadRow]]:
-    """Cut rows into batches; an image is at most once in each, so that its second row sees the first."""
-    batch: list[Row | BadRow] = []
-    seen: set[str] = set()
-    for row in rows:
-        isic_id = row.isic_id
-        if len(batch) >= BATCH_ROWS or (isic_id and isic_id in seen):
-            yield batch
-            batch, seen = [], set()
-        batch.append(row)
-        seen.add(isic_id or "")
-    if batch:
-        yield batch

@@ -18,10 +18,11 @@ from app.archive.archive import Archive
 from app.archive.hiding import hide_images
 from app.catalog.images import images_from, images_of, instances_stating, remember_images
 from app.corpus.isic.applying import JoinReport
+from app.corpus.isic.batches import in_batches
 from app.corpus.isic.dictionary import Dictionary
 from app.corpus.isic.fetching import Patience
 from app.corpus.isic.joined import SetTerms
-from app.corpus.isic.joining import WHOLE, Joiner, Origin, hidden_image, in_batches
+from app.corpus.isic.joining import WHOLE, Joiner, Origin, hidden_image
 from app.corpus.isic.rows import BadRow, Row
 from app.corpus.isic.sources import Page, Source, open_source
 from app.errors import NotImportable
@@ -153,6 +154,7 @@ def _join(
         for batch in in_batches(dictionary.judged(page.rows)):
             for fate in joiner.join(batch):
                 report.joined.add(fate)
+        joiner.settle()
         progress.advance(page)
         advance(len(page.rows))
 

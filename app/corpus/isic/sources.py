@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urljoin, urlsplit
 
+from app.corpus.isic.batches import BATCH_ROWS
 from app.corpus.isic.fetching import Patience, download, get_json
 from app.corpus.isic.fields import FIELDS
-from app.corpus.isic.joining import BATCH_ROWS
 from app.corpus.isic.parquet import required_parquet
 from app.corpus.isic.rows import BadRow, Row, row_of
 from app.errors import NotImportable
