@@ -85,7 +85,7 @@ def create_collection(archive: Archive, fields: Mapping[str, Any]) -> Collection
             raise CollectionRefused(f"There is a collection {slug!r} already; choose another slug.")
         values = _NEW | _checked(known, fields) | {"slug": slug, "created_at": _now()}
         if not values["title"]:
-            raise InvalidQuery("A collection needs a title.")
+            raise InvalidQuery("A collection needs a title: say --title, or `title` over HTTP.")
         _require_open_parent(known, values["parent_id"])
         new = Collection(id=0, **values)
         _require_no_leak(connection, {**known, 0: new}, new)
@@ -103,7 +103,7 @@ def change_collection(archive: Archive, slug: str, fields: Mapping[str, Any]) ->
         require_unlocked(known, old)
         values = _checked(known, fields)
         if "title" in values and not values["title"]:
-            raise InvalidQuery("A collection needs a title.")
+            raise InvalidQuery("A collection needs a title: say --title, or `title` over HTTP.")
         changed = Collection(**{**asdict(old), **values})
         if changed.parent_id != old.parent_id:
             _require_no_cycle(known, changed)

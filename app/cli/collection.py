@@ -36,7 +36,7 @@ def _described(command: Any) -> Any:  # noqa: ANN401 click's own decorators say 
             "--description-file", type=click.File("r", "utf-8"), help="Markdown; - reads the input."
         ),
         click.option("--description", help="What it is, in Markdown."),
-        click.option("--title", help="Its title."),
+        click.option("--title", help="Its title; a new one needs it."),
     ):
         command = option(command)
     return config_option(command)
