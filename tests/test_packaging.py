@@ -56,7 +56,7 @@ def test_the_tests_run_on_what_is_served() -> None:
 @pytest.mark.parametrize(
     ("folder", "extras"),
     [
-        ("app", ("parquet",)),
+        ("app", ("parquet", "duplicates")),
         ("migrations", ()),
         ("tests", ("test",)),
         ("bench", ("test",)),

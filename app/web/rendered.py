@@ -89,10 +89,15 @@ async def retrieve_rendered(request: Request) -> Response:
         )
         answer = single_part_answer(request, part, selected)
     answer.headers.update(security_headers({item.rendering.media_type for item in items}))
+    _warn_of(answer, root, unknown)
+    return answer
+
+
+def _warn_of(answer: Response, root: str, unknown: Sequence[str]) -> None:
+    """Tell which annotation values are not supported (PS3.18 8.3.5.1.1)."""
     if unknown:
         warning = f"299 {root}: The following annotation values are not supported: {', '.join(unknown)}"
         answer.headers["Warning"] = ", ".join(filter(None, (answer.headers.get("Warning"), warning)))
-    return answer
 
 
 def _items(

@@ -14,6 +14,7 @@ from app.web.rendered_parameters import (
     read_quality,
     read_window,
 )
+from app.web.terms import PARAMETERS
 
 REQUIRED = ("requestType", "studyUID", "seriesUID", "objectUID")
 RENDERED = (
@@ -80,7 +81,7 @@ def read_uri_request(parameters: Sequence[tuple[str, str]], scope: int | None = 
     """
     given: dict[str, str] = {}
     for name, value in parameters:
-        if name in {*REQUIRED, *OPTIONAL}:
+        if name in {*REQUIRED, *OPTIONAL, *PARAMETERS}:
             if name in given:
                 raise InvalidQuery(f"The parameter {name} is given more than once")
             given[name] = value

