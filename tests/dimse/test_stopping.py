@@ -1,5 +1,8 @@
 """A stop in the middle of a transfer: what is under way may end, for a while; then it is aborted."""
 
+from threading import Event
+from time import monotonic
+
 import pytest
 
 from app.dimse.commands import Element, Kind, encode_command
@@ -33,7 +36,19 @@ def half_stored(stage):
     with stage.peer(VL_PHOTOGRAPHIC) as peer:
         peer.data(1, encode_command(command, has_data_set=True))
         peer.data(1, whole[:100], command=False, last=False)
+        wait_for_staging(stage)
         yield peer, whole[100:]
+
+
+def wait_for_staging(stage):
+    """Until the listener has begun to write what arrives: before that nothing is under way."""
+    deadline_s = monotonic() + WAIT_S
+    while not any(
+        path.name.isdigit() and path.is_file() and path.stat().st_size
+        for path in stage.archive.settings.objects_dir.glob("tmp/*/*")
+    ):
+        assert monotonic() < deadline_s
+        Event().wait(0.005)
 
 
 def wait_for_end(stage):
