@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -281,6 +282,16 @@ class Desk:
             with suppress(ProcessLookupError):  # it ended by itself, which was told of
                 os.killpg(process.pid, signal.SIGTERM)
             process.wait(PATIENCE_S)
+            self._wait_until_free()
+
+    def _wait_until_free(self) -> None:
+        """Wait for the last of a server's processes: the next block may serve on the same port."""
+        deadline = time.monotonic() + PATIENCE_S
+        while time.monotonic() < deadline:
+            with socket.socket() as asking:
+                if asking.connect_ex(("127.0.0.1", self.port)) != 0:
+                    return
+            threading.Event().wait(0.05)
 
     @staticmethod
     def _wait_for_address(process: subprocess.Popen[bytes], log: Path) -> None:
