@@ -26,7 +26,7 @@ _PLAIN = b"\x00"
 _SHORT_BYTES = 512
 _WINDOW_BYTES = 2**13
 # What fits in takes no more room with a small state; copied, it need not read the dictionary each time.
-_SMALL = zlib.compressobj(3, wbits=13, memLevel=6, zdict=_DICTIONARY)
+_SMALL = zlib.compressobj(1, wbits=13, memLevel=6, zdict=_DICTIONARY)
 
 
 def pack(document: bytes) -> bytes:

@@ -6,6 +6,7 @@ They follow from the document that is shown (overlays.py adds to what the file s
 from collections.abc import Sequence
 from typing import Any
 
+import orjson
 from sqlalchemy import Connection, Select, Text, bindparam, delete, exists, func, or_, select, update
 
 from app.catalog.corpus_models import collection, fact, member, terms
@@ -26,12 +27,28 @@ def insert_facts(connection: Connection, found: Sequence[tuple[int, Facts]]) -> 
     rows = [(attribute, value, instance_id) for instance_id, facts in found for attribute, value in facts]
     # In the order of the table itself: four times as fast as in the order they come.
     rows.sort()
-    insert_tuples(connection, fact, ("attribute", "value", "instance_id"), rows)
+    if len(rows) >= _MANY and connection.dialect.name == "sqlite":
+        # One call of SQLite's, during which other threads of this process work.
+        connection.exec_driver_sql(_INSERT_MANY, (orjson.dumps(rows).decode(),))
+    else:
+        insert_tuples(connection, fact, ("attribute", "value", "instance_id"), rows)
+
+
+_MANY = 10_000
+_INSERT_MANY = (
+    "INSERT INTO fact (attribute, value, instance_id) SELECT json_extract(value, '$[0]'), "
+    "json_extract(value, '$[1]'), json_extract(value, '$[2]') FROM json_each(?)"
+)
 
 
 def add_facts(connection: Connection, found: Sequence[tuple[int, Facts]]) -> None:
     """Add the facts of instances, by the numbers of their rows, and the terms that follow from them."""
     insert_facts(connection, found)
+    state_terms(connection, found)
+
+
+def state_terms(connection: Connection, found: Sequence[tuple[int, Facts]]) -> None:
+    """Note the terms that follow from the facts of instances."""
     published = terms_of(connection, [facts for _, facts in found])
     rows = [each | {"row_id": number} for each, (number, _) in zip(published, found, strict=True)]
     update_rows(connection, instance, rows)
@@ -48,11 +65,11 @@ def terms_of(connection: Connection, found: Sequence[Facts]) -> list[Values]:
 
 
 def replace_facts(connection: Connection, found: Sequence[tuple[int, Facts]]) -> None:
-    """Give instances other facts than they had."""
+    """Give instances, whose terms are stated already, other facts than they had."""
     numbers = [instance_id for instance_id, _ in found]
     for ids in chunks(numbers):
         connection.execute(delete(fact).where(fact.c.instance_id.in_(ids)))
-    add_facts(connection, found)
+    insert_facts(connection, found)
     bind(connection, numbers)
 
 

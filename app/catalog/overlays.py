@@ -13,7 +13,7 @@ from app.catalog.changes import Action, Subject, record
 from app.catalog.corpus_models import overlay
 from app.catalog.counts import chunks, count_held
 from app.catalog.documents import Attributes, dump, pack, parse, unpack
-from app.catalog.facts import replace_facts
+from app.catalog.facts import replace_facts, state_terms
 from app.catalog.holdings import Reference
 from app.catalog.models import document, file, instance, series, study
 from app.catalog.prepared import Written, insert_rows, run_many
@@ -24,19 +24,27 @@ _NOTHING = pack(dump({}))
 
 
 def show(
-    connection: Connection, overlays: Mapping[str, Attributes], packed: Mapping[str, bytes] | None = None
+    connection: Connection,
+    overlays: Mapping[str, Attributes],
+    packed: Mapping[str, bytes] | None = None,
+    later: list[tuple[int, Facts]] | None = None,
 ) -> set[str]:
     """Show these attributes of instances, by SOP Instance UID, within the caller's transaction.
 
     Elements of our private block are named in block 10, wherever the file has it; whatever the file says in
     that block is hidden. An empty overlay takes back what was shown. Returns the UIDs that are held.
-    `packed` are the overlays as packed_overlay() has them, where the caller knows that already.
+    `packed` are the overlays as packed_overlay() has them, where the caller knows that already. A caller that
+    gives `later` finds there what it is to give replace_facts() before the transaction ends.
     """
     held: set[str] = set()
     for uids in chunks(list(overlays)):
         rows = _rows(connection, uids)
         held.update(row.sop_instance_uid for row in rows)
-        _write(connection, rows, overlays, packed or {})
+        found = _write(connection, rows, overlays, packed or {})
+        if later is None:
+            replace_facts(connection, found)
+        else:
+            later += found
     if held:
         count_held(connection, 0, 0, 0, 0)  # what is remembered of searches is stale
     return held
@@ -124,7 +132,8 @@ def _write(
     rows: Sequence[Any],
     overlays: Mapping[str, Attributes],
     packed: Mapping[str, bytes],
-) -> None:
+) -> list[tuple[int, Facts]]:
+    """Write all but the facts, and return those."""
     documents: list[dict[str, Any]] = []
     kept: list[dict[str, Any]] = []
     found: list[tuple[int, Facts]] = []
@@ -151,8 +160,9 @@ def _write(
     for uids in chunks([row.sop_instance_uid for row in rows]):
         connection.execute(delete(overlay).where(overlay.c.sop_instance_uid.in_(uids)))
     insert_rows(connection, overlay, kept)
-    replace_facts(connection, found)
+    state_terms(connection, found)
     record(connection, subjects)
+    return found
 
 
 def _update_documents(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:

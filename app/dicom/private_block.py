@@ -169,6 +169,13 @@ def facts_of(attributes: Mapping[str, Any]) -> Facts:
     block = block_of(attributes)
     if f"{GROUP:04X}00{block}" not in attributes:
         return ()
+    if block == CREATOR_TAG[6:]:  # as nearly always
+        return tuple(
+            (attribute, text)
+            for tag, held in attributes.items()
+            if (attribute := _INDEXED_TAGS.get(tag))
+            for text in _texts(held)
+        )
     beginning = f"{GROUP:04X}{block}"
     return tuple(
         (attribute, text)
@@ -184,6 +191,9 @@ _INDEXED = {
     for number, element in PRIVATE_ELEMENTS.items()
     if element.indexed
 }
+
+
+_INDEXED_TAGS = {f"{GROUP:04X}10{number}": attribute for number, attribute in _INDEXED.items()}
 
 
 def _texts(attribute: Mapping[str, Any]) -> list[str]:

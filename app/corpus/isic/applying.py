@@ -92,6 +92,7 @@ def apply_metadata(
     Raises NotImportable when the CSV is no table of images. Batches that are done stay so, whatever happens.
     """
     report = JoinReport(str(metadata))
+    archive.catalog.expect_much()
     joiner = Joiner(archive, terms, Origin(SOURCE), changes_nothing=changes_nothing)
     for batch in in_batches(_without_contradictions(Dictionary().judged(read_rows(metadata)))):
         for fate in joiner.join(batch):

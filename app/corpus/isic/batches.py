@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from app.corpus.isic.rows import BadRow, Row
 
-BATCH_ROWS = 1000
+BATCH_ROWS = 4000
 
 
 def in_batches(rows: Iterator[Row | BadRow]) -> Iterator[list[Row | BadRow]]:

@@ -17,6 +17,7 @@ from sqlalchemy import Connection
 from app.archive.archive import Archive
 from app.archive.hiding import hide_images, unhide
 from app.catalog.documents import Attributes
+from app.catalog.facts import replace_facts
 from app.catalog.images import (
     KnownImage,
     documents_of,
@@ -30,6 +31,7 @@ from app.catalog.images import (
 from app.catalog.overlays import packed_overlay, remember, show
 from app.corpus.isic.joined import Joined, SetTerms, as_stated, join
 from app.corpus.isic.rows import BadRow, Row
+from app.dicom.private_block import Facts
 from app.errors import NotImportable
 
 WHOLE = "refresh: "  # how the name of a source begins that tells of all images
@@ -256,15 +258,16 @@ class Joiner:
         return Fate.MATCHED
 
     def _write(self, batch: _Batch) -> None:
-        """Write a batch; its commit waits for the disk while the next batch is read and judged."""
+        """Write a batch; the index of its facts, and the disk, take their time while the next is judged."""
         self.settle()
         images = {image.isic_id: image for image in (*batch.images, *batch.hidden, *batch.returned)}
         if images:
             with ExitStack() as writing:
                 connection = writing.enter_context(self._archive.catalog.write())
-                show(connection, batch.overlays, batch.shown)
+                facts: list[tuple[int, Facts]] = []
+                show(connection, batch.overlays, batch.shown, facts)
                 remember_images(connection, list(images.values()))
-                self._committing = self._committer.submit(writing.pop_all().close)
+                self._committing = self._committer.submit(_finish, writing.pop_all(), connection, facts)
             self._on_the_way = {*images, *batch.overlays}
         if batch.hidden:
             self.settle()
@@ -272,6 +275,11 @@ class Joiner:
         if batch.kept:
             with self._archive.catalog.write() as connection:
                 remember(connection, batch.kept)
+
+
+def _finish(writing: ExitStack, connection: Connection, facts: Sequence[tuple[int, Facts]]) -> None:
+    with writing:
+        replace_facts(connection, facts)
 
 
 def hidden_image(
