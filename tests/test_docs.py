@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -282,31 +281,25 @@ class Desk:
             with suppress(ProcessLookupError):  # it ended by itself, which was told of
                 os.killpg(process.pid, signal.SIGTERM)
             process.wait(PATIENCE_S)
-            self._wait_until_free()
-
-    def _wait_until_free(self) -> None:
-        """Wait for the last of a server's processes: the next block may serve on the same port."""
-        deadline = time.monotonic() + PATIENCE_S
-        while time.monotonic() < deadline:
-            with socket.socket() as asking:
-                if asking.connect_ex(("127.0.0.1", self.port)) != 0:
-                    return
-            threading.Event().wait(0.05)
+            with suppress(ProcessLookupError):  # the next block may serve on the same port
+                os.killpg(process.pid, signal.SIGKILL)
 
     @staticmethod
     def _wait_for_address(process: subprocess.Popen[bytes], log: Path) -> None:
-        deadline = time.monotonic() + START_S
+        deadline, has_ended = time.monotonic() + START_S, False
         while time.monotonic() < deadline:
             found = re.search(r"http://127\.0\.0\.1:(\d+)", log.read_text())
             if found:
                 with socket.socket() as asking:
                     if asking.connect_ex(("127.0.0.1", int(found[1]))) == 0:
-                        return
+                        return  # it serves, or an earlier block of the page does, on the same port
+            if has_ended:
+                break
             try:
                 process.wait(0.1)
+                has_ended = True
             except subprocess.TimeoutExpired:
                 continue
-            break
         raise AssertionError(f"it does not serve:\n{log.read_text()}")
 
 

@@ -4,6 +4,7 @@ With several, this one only starts and watches them, and stays small: it holds w
 runs.
 """
 
+import multiprocessing
 import os
 import signal
 import sys
@@ -47,8 +48,15 @@ def serve(
     with _listening_beside(chosen):
         # uvicorn stops in good order and then raises the signal again: by then it is no more than the end.
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: sys.exit(0))
+            signal.signal(number, _end)
         _serve_web(chosen)
+
+
+def _end(*_: object) -> None:
+    """End, and the worker processes too: the signal may come before uvicorn knows of them."""
+    for child in multiprocessing.active_children():
+        child.terminate()
+    sys.exit(0)
 
 
 def _serve_web(chosen: Mapping[str, Any]) -> None:
