@@ -17,13 +17,13 @@ class like_dicom(GenericFunction[bool]):  # noqa: N801 the name it has in SQL ex
 
 
 @compiles(like_dicom, "sqlite")
-def _glob(element: like_dicom, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ANN401
+def _glob(element: like_dicom, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ANN401 SQLAlchemy's
     column, pattern = (compiler.process(clause, **options) for clause in element.clauses)
     return f"{column} GLOB {pattern}"
 
 
 @compiles(like_dicom, "postgresql")
-def _like(element: like_dicom, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ANN401
+def _like(element: like_dicom, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ANN401 SQLAlchemy's
     column, pattern = (compiler.process(clause, **options) for clause in element.clauses)
     return f"{column} LIKE {pattern}"
 
@@ -38,12 +38,12 @@ class unindexed(GenericFunction[Any]):  # noqa: N801 the name it has in SQL expr
 
 
 @compiles(unindexed, "sqlite")
-def _plus(element: unindexed, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ANN401
+def _plus(element: unindexed, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ANN401 SQLAlchemy's
     (column,) = (compiler.process(clause, **options) for clause in element.clauses)
     return f"+{column}"
 
 
 @compiles(unindexed, "postgresql")
-def _column(element: unindexed, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ANN401
+def _column(element: unindexed, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ANN401 SQLAlchemy's
     (column,) = (compiler.process(clause, **options) for clause in element.clauses)
     return column

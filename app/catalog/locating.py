@@ -35,7 +35,7 @@ def located(connection: Connection, query: Query, work_s: float) -> list[tuple[s
 
 
 @prepared
-def _statement(shape: Shape, is_scoped: bool) -> Select[Any]:  # noqa: FBT001
+def _statement(shape: Shape, is_scoped: bool) -> Select[Any]:  # noqa: FBT001 a key of the cache
     statement = (
         select(*_LOCATED)
         .select_from(instance)

@@ -29,6 +29,13 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 
 
+def _driver_of(connection: Connection) -> DBAPIConnection:
+    """Return the driver's own connection, which a connection in use always has."""
+    driver = connection.connection.dbapi_connection
+    assert driver is not None
+    return driver
+
+
 class Prepared:
     """One SELECT for one dialect. Rows are named tuples of its columns."""
 
@@ -57,7 +64,7 @@ class Prepared:
             parameters = self._fixed | dict(values)
             if self._order is not None:
                 parameters = [parameters[name] for name in self._order]
-        driver: DBAPIConnection = connection.connection.dbapi_connection  # type: ignore[assignment]
+        driver = _driver_of(connection)
         cursor = driver.cursor()
         try:
             cursor.execute(self._sql, parameters)
@@ -138,7 +145,7 @@ class Written:
 
 def run_many(connection: Connection, written: Written, rows: Sequence[Mapping[str, Any]]) -> None:
     """Run a statement once for each row, within the caller's transaction."""
-    driver: DBAPIConnection = connection.connection.dbapi_connection  # type: ignore[assignment]
+    driver = _driver_of(connection)
     cursor = driver.cursor()
     try:
         cursor.executemany(written.sql, written.parameters(rows))
@@ -158,7 +165,7 @@ def insert_tuples(
     """Insert rows, of two columns or more, given as tuples in the order of `names`."""
     if rows:
         written = _insert(connection.dialect, table, names)
-        driver: DBAPIConnection = connection.connection.dbapi_connection  # type: ignore[assignment]
+        driver = _driver_of(connection)
         cursor = driver.cursor()
         try:
             cursor.executemany(written.sql, written.parameters_of(names, rows))

@@ -59,12 +59,12 @@ class joined_texts(GenericFunction[str]):  # noqa: N801 the name it has in SQL e
 
 
 @compiles(joined_texts, "sqlite")
-def _group_concat(element: joined_texts, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ANN401
+def _group_concat(element: joined_texts, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ANN401 SQLAlchemy's
     return f"group_concat({compiler.process(element.clauses, **options)})"
 
 
 @compiles(joined_texts, "postgresql")
-def _string_agg(element: joined_texts, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ANN401
+def _string_agg(element: joined_texts, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ANN401 SQLAlchemy's
     return f"string_agg({compiler.process(element.clauses, **options)})"
 
 

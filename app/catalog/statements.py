@@ -90,9 +90,9 @@ def page(
     level: Level,
     shape: Shape,
     wanted: Plan,
-    skips: bool,  # noqa: FBT001
-    limited: bool,  # noqa: FBT001
-    in_order: bool,  # noqa: FBT001
+    skips: bool,  # noqa: FBT001 a key of the cache
+    limited: bool,  # noqa: FBT001 a key of the cache
+    in_order: bool,  # noqa: FBT001 a key of the cache
     sieve: Sieve | None = None,
 ) -> Select[Any]:
     """Return what answers are made of: at most `limit` if it is limited, after row `after` if it skips.
@@ -117,7 +117,7 @@ def page(
 
 
 @prepared
-def chosen(level: Level, wanted: Plan, is_scoped: bool) -> Select[Any]:  # noqa: FBT001
+def chosen(level: Level, wanted: Plan, is_scoped: bool) -> Select[Any]:  # noqa: FBT001 a key of the cache
     """Return what the answers of the rows `ids` are made of, in no order."""
     columns = _columns(level, wanted, is_scoped=is_scoped)
     statement = _narrow(level, (), *columns, levels=_levels(level, wanted))

@@ -94,11 +94,11 @@ def apply_metadata(
     report = JoinReport(str(metadata))
     archive.catalog.expect_much()
     joiner = Joiner(archive, terms, Origin(SOURCE), changes_nothing=changes_nothing)
-    for batch in in_batches(_without_contradictions(Dictionary().judged(read_rows(metadata)))):
-        for fate in joiner.join(batch):
-            report.add(fate)
-        advance(len(batch))
-    joiner.settle()
+    with joiner:
+        for batch in in_batches(_without_contradictions(Dictionary().judged(read_rows(metadata)))):
+            for fate in joiner.join(batch):
+                report.add(fate)
+            advance(len(batch))
     return report
 
 

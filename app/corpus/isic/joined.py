@@ -107,6 +107,19 @@ def as_stated(isic_id: str, document: Attributes) -> KnownImage | None:
     return KnownImage(isic_id, "", known=known, published=cells)
 
 
+def hidden_image(
+    isic_id: str,
+    source: str,
+    before: KnownImage | None,
+    sop_instance_uids: Sequence[str],
+    public_from: str | None = None,
+) -> KnownImage:
+    """Return what is kept of an image that nobody is to be shown: nothing that tells of it."""
+    uid = sop_instance_uids[0] if sop_instance_uids else before.sop_instance_uid if before else None
+    day = public_from or (before.public_from if before else None)
+    return KnownImage(isic_id, source, uid, is_public=False, public_from=day)
+
+
 def merged_columns(before: Mapping[str, str], now: Mapping[str, str]) -> dict[str, str]:
     """Return the columns of both; a field that a later row has is no longer read from an older column.
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from enum import StrEnum
 from functools import cached_property
+from typing import Self
 
 import orjson
 from sqlalchemy import Connection
@@ -29,7 +30,7 @@ from app.catalog.images import (
     remember_images,
 )
 from app.catalog.overlays import packed_overlay, remember, show
-from app.corpus.isic.joined import Joined, SetTerms, as_stated, join
+from app.corpus.isic.joined import Joined, SetTerms, as_stated, hidden_image, join
 from app.corpus.isic.rows import BadRow, Row
 from app.dicom.private_block import Facts
 from app.errors import NotImportable
@@ -106,6 +107,16 @@ class Joiner:
         self._committer = ThreadPoolExecutor(1)
         self._committing: Future[None] | None = None
         self._on_the_way: set[str] = set()  # ISIC identifiers, and UIDs, of the batch that is committed now
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Wait for the last batch, whatever ended the run: what it was told is done is done."""
+        try:
+            self.settle()
+        finally:
+            self._committer.shutdown()
 
     def settle(self) -> None:
         """Wait until all that was joined is committed; raises what went wrong."""
@@ -280,19 +291,6 @@ class Joiner:
 def _finish(writing: ExitStack, connection: Connection, facts: Sequence[tuple[int, Facts]]) -> None:
     with writing:
         replace_facts(connection, facts)
-
-
-def hidden_image(
-    isic_id: str,
-    source: str,
-    before: KnownImage | None,
-    sop_instance_uids: Sequence[str],
-    public_from: str | None = None,
-) -> KnownImage:
-    """Return what is kept of an image that nobody is to be shown: nothing that tells of it."""
-    uid = sop_instance_uids[0] if sop_instance_uids else before.sop_instance_uid if before else None
-    day = public_from or (before.public_from if before else None)
-    return KnownImage(isic_id, source, uid, is_public=False, public_from=day)
 
 
 def _without_source(image: KnownImage) -> bytes:

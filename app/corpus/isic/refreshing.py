@@ -21,8 +21,8 @@ from app.corpus.isic.applying import JoinReport
 from app.corpus.isic.batches import in_batches
 from app.corpus.isic.dictionary import Dictionary
 from app.corpus.isic.fetching import Patience
-from app.corpus.isic.joined import SetTerms
-from app.corpus.isic.joining import WHOLE, Joiner, Origin, hidden_image
+from app.corpus.isic.joined import SetTerms, hidden_image
+from app.corpus.isic.joining import WHOLE, Joiner, Origin
 from app.corpus.isic.rows import BadRow, Row
 from app.corpus.isic.sources import Page, Source, open_source
 from app.errors import NotImportable
@@ -150,13 +150,14 @@ def _join(
 ) -> None:
     origin = Origin(WHOLE + name, is_whole=True, knows_cohorts_only=source.knows_cohorts_only)
     joiner, dictionary = Joiner(archive, SetTerms(), origin), Dictionary()
-    for page in source.pages(progress.start):
-        for batch in in_batches(dictionary.judged(page.rows)):
-            for fate in joiner.join(batch):
-                report.joined.add(fate)
-        joiner.settle()
-        progress.advance(page)
-        advance(len(page.rows))
+    with joiner:
+        for page in source.pages(progress.start):
+            for batch in in_batches(dictionary.judged(page.rows)):
+                for fate in joiner.join(batch):
+                    report.joined.add(fate)
+            joiner.settle()
+            progress.advance(page)
+            advance(len(page.rows))
 
 
 def _withdraw(
