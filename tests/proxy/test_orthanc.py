@@ -147,7 +147,7 @@ def test_refusals_are_ours(between: Between, client: httpx.Client) -> None:
 
 def test_stores_go_on_with_a_token_for_that_server(between: Between, client: httpx.Client) -> None:
     """PS3.18 10.5: with the scope that names the server, and with no other."""
-    body = multipart(instance_bytes(make_instance("stored", study="stored")))
+    body = multipart(instance_bytes(make_instance("stored", study="stored", PatientID="STORED")))
     headers = {"Content-Type": CONTENT_TYPE, "Accept": "application/dicom+json"}
     assert client.post("/studies", content=body, headers=headers).status_code == 401
     other = {**headers, "Authorization": f"Bearer {between.server.token('store')}"}
