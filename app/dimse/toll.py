@@ -1,5 +1,6 @@
 """What a caller on the DICOM network has left of the budget: the buckets of its address, as over HTTP."""
 
+import random
 import threading
 from collections.abc import Callable
 
@@ -7,6 +8,7 @@ from app.throttle.accounts import Account
 from app.throttle.budget import Budget
 from app.throttle.clients import Client, network_key, parse_address
 from app.throttle.policy import RouteKind
+from app.throttle.refusals import told_to_wait_s
 from app.throttle.verdicts import Refusal
 
 _LONGEST_STEP_S = 1.0
@@ -19,9 +21,15 @@ class Toll:
     A message holds a seat among the client's requests under way until the next message, or the end.
     """
 
-    def __init__(self, budget: Budget | None, address: str, stopping: threading.Event) -> None:
-        self._budget = budget
-        self._stopping = stopping
+    def __init__(
+        self,
+        budget: Budget | None,
+        address: str,
+        stopping: threading.Event,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        """Open that of an address; `stopping` ends every wait, `chance` gives numbers from 0 to 1."""
+        self._budget, self._stopping, self._chance = budget, stopping, chance
         parsed = parse_address(address)
         self._client = Client(network_key(parsed) if parsed else "local")
         self._seated: Account | None = None
@@ -41,6 +49,7 @@ class Toll:
         account = self._budget.account(self._client)
         admitted = self._admit(account, kind)
         if isinstance(admitted, Refusal):
+            self._hold_back(admitted)
             return admitted
         self._seated, self._floor_s = account, 0.0
         self._wait(admitted, self._stopping.is_set)
@@ -83,6 +92,15 @@ class Toll:
                 return admitted
             self._wait(_ASK_AGAIN_S, self._stopping.is_set)
             left_s -= _ASK_AGAIN_S
+
+    def _hold_back(self, refusal: Refusal) -> None:
+        """Let the caller wait as long as over HTTP it would be told to, when all together have nothing left.
+
+        Nothing in DIMSE tells it to, and whoever asks most often gets what there is from moment to moment.
+        """
+        if refusal.is_shared and self._budget is not None:
+            longest_s = self._budget.policy.hold.longest_s
+            self._wait(min(longest_s, told_to_wait_s(refusal, self._chance)), self._stopping.is_set)
 
     def _wait(self, seconds: float, is_over: Callable[[], bool]) -> None:
         while seconds > 0 and not is_over():

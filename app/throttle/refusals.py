@@ -71,8 +71,7 @@ def refuse(
     accept = [value.decode("latin-1") for name, value in headers if name == b"accept"]
     if refusal.is_denied:
         return _answer(DENIAL, accept, present)
-    after_s = refusal.retry_after_s
-    later_s = after_s + int(chance() * (1 + (SPREAD_S if refusal.is_shared else 0) + after_s / 4))
+    after_s, later_s = refusal.retry_after_s, told_to_wait_s(refusal, chance)
     problem = {
         "type": PROBLEM_TYPES + ("temporary-reduced-capacity" if refusal.is_shared else "quota-exceeded"),
         "title": (
@@ -93,6 +92,12 @@ def refuse(
         (b"ratelimit-policy", ratelimit_policy(refusal.short).encode()),
         (b"ratelimit", ratelimit(refusal.short, after_s).encode()),
     )
+
+
+def told_to_wait_s(refusal: Refusal, chance: Callable[[], float] = no_chance) -> int:
+    """Return after how many seconds whoever was refused is to ask again."""
+    after_s = refusal.retry_after_s
+    return after_s + int(chance() * (1 + (SPREAD_S if refusal.is_shared else 0) + after_s / 4))
 
 
 def alternatives(text: RefusalText) -> dict[str, dict[str, str]]:

@@ -13,8 +13,9 @@ from app.archive.store import store_staged, taking_in
 from app.dimse.commands import Kind
 from app.dimse.toll import Toll
 from app.throttle.budget import Budget
-from app.throttle.clients import Clients
+from app.throttle.clients import Client, Clients
 from app.throttle.policy import Allowance, Holding, PerClient, Policy, Routes, Shared
+from app.throttle.refusals import told_to_wait_s
 from app.throttle.stores import MemoryStore
 from tests.dimse.raw_peer import RawPeer, association_request
 from tests.dimse.served import Served
@@ -201,3 +202,25 @@ def test_the_time_of_a_request_begins_anew_with_the_next():
     clock.now_s += 1
     assert toll.refusal() is None
     assert not toll.had_its_time
+
+
+def test_r5_who_is_refused_for_all_waits_as_long_as_over_http():
+    """R5: else whoever asks at once again would have all that there is, and who heeds Retry-After nothing."""
+    clock = Clock()
+    shared = Shared(bytes=Allowance(per_second=1000, burst=1e6))
+    budget = Budget(Policy(shared=shared), MemoryStore(), lambda: clock.now_s)
+    budget.owe(budget.account(Client("ip:192.0.2.9")), 1_002_000)  # two seconds more than there is
+    toll = Toll(budget, "192.0.2.1", clock, lambda: 0.5)
+    before_s, refusal = clock.now_s, toll.refusal()
+    assert refusal is not None
+    assert refusal.is_shared
+    assert clock.now_s - before_s == told_to_wait_s(refusal, lambda: 0.5) > refusal.retry_after_s
+
+
+def test_who_is_refused_for_itself_is_told_so_at_once():
+    clock = Clock()
+    policy = Policy(client=PerClient(requests=Allowance(per_second=0.001, burst=1)))
+    toll = Toll(Budget(policy, MemoryStore(), lambda: clock.now_s), "192.0.2.1", clock, lambda: 0.5)
+    assert toll.refusal() is None
+    assert toll.refusal() is not None
+    assert clock.now_s == 1000
