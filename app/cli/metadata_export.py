@@ -2,8 +2,9 @@
 
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 
 import click
@@ -13,20 +14,23 @@ from app.cli.configuration import config_option, read_settings
 from app.cli.opening import opened_archive
 from app.cli.progress import progress
 from app.corpus.isic.exporting import (
-    Exported,
+    Column,
     Form,
+    Reading,
     count_fields,
-    exported_images,
+    count_instances,
     read_mapping,
     used_columns,
 )
 from app.corpus.isic.parquet import required_parquet
-from app.corpus.isic.tables import WRITERS, whole_file
+from app.corpus.isic.resuming import Asked, Noting, empty_columns, export_file
+from app.corpus.isic.tables import FORMATS, Layout
 from app.corpus.licences import LICENCE_IDS
 from app.dicom.matching import Match
 from app.web.search_parameters import parse_search
 
 Matches = tuple[tuple[str, Match], ...]
+_Shown = Callable[..., AbstractContextManager[Callable[[], None]]]
 
 
 @click.command()
@@ -36,7 +40,7 @@ Matches = tuple[tuple[str, Match], ...]
     help="A file of lines `internal,ISIC`: the header of a column, and the field or column that it holds.",
 )
 @click.option(
-    "--format", "form_of_file", type=click.Choice(list(WRITERS)), default="csv", show_default=True,
+    "--format", "form_of_file", type=click.Choice(list(FORMATS)), default="csv", show_default=True,
     help="What is written.",
 )  # fmt: skip
 @click.option(
@@ -73,7 +77,8 @@ def export(  # noqa: PLR0913 one argument an option
     """Write the metadata of the images that are held and public: one row an image.
 
     Without --fields the columns are the archive's own: isic_id, attribution, copyright_license, then every
-    field that any image has. A file is written aside and renamed: one that is there is whole.
+    field that any image has. A file is written aside and renamed: one that is there is whole. Run the same
+    command again after an interruption, and it goes on where it was.
 
     \b
       dermzoo metadata export -o all.csv
@@ -86,14 +91,32 @@ def export(  # noqa: PLR0913 one argument an option
         if output is None and not list_fields:
             raise click.UsageError("A Parquet file is not printed. Name it: -o FILE.parquet")
     matches = _matches(queries, licences, commercial_safe=commercial_safe)
+    asked = Asked(form_of_file, matches, columns, Form(form), missing)
     with opened_archive(read_settings(config)) as archive:
+        shown = partial(_shown, count_instances(archive, matches))
         if list_fields:
-            _list_fields(count_fields(_shown(archive, matches, "reading")))
-            return
-        columns = columns or used_columns(count_fields(_shown(archive, matches, "reading")))
-        with whole_file(output) if output else nullcontext(sys.stdout.buffer) as out:
-            images = _shown(archive, matches, "writing")
-            WRITERS[form_of_file](out, columns, Form(form), missing, images)
+            _list_fields(_counts(archive, matches, shown))
+        elif output:
+            empty = export_file(archive, asked, output, shown, partial(click.echo, err=True))
+            _tell_empty(fields, empty)
+        else:
+            _tell_empty(fields, _print(archive, asked, shown))
+
+
+def _print(archive: Archive, asked: Asked, shown: _Shown) -> list[Column]:
+    """Write to standard output; return the columns that are empty."""
+    columns = asked.columns or used_columns(_counts(archive, asked.matches, shown))
+    layout = Layout(columns, asked.form, asked.missing)
+    with shown("writing") as advance:
+        images = Reading(archive, asked.matches, advance)
+        noting = Noting(images, (column.name for column in columns), asked.form)
+        FORMATS[asked.kind].write(sys.stdout.buffer, layout, noting)
+    return empty_columns(columns, noting.known) if noting.count else []
+
+
+def _counts(archive: Archive, matches: Sequence[tuple[str, Match]], shown: _Shown) -> Counter[str]:
+    with shown("reading") as advance:
+        return count_fields(Reading(archive, matches, advance))
 
 
 def _list_fields(counts: Counter[str]) -> None:
@@ -101,12 +124,21 @@ def _list_fields(counts: Counter[str]) -> None:
         click.echo(f"{counts[name]:>9}  {name}")
 
 
-def _shown(archive: Archive, matches: Matches, label: str) -> Iterator[Exported]:
-    """Yield the images, and show how far it is."""
-    with progress(None, label) as shown:
-        for image in exported_images(archive, matches):
-            yield image
-            shown.advance()
+def _tell_empty(fields: Path | None, empty: Sequence[Column]) -> None:
+    """Say which lines of a mapping file ask for what no image has, and what to type next."""
+    for column in empty:
+        click.echo(
+            f"{fields}, line {column.line}: no image has {column.name!r}: the column is empty", err=True
+        )
+    if empty:
+        click.echo("Next: dermzoo metadata export --list-fields tells what images have", err=True)
+
+
+@contextmanager
+def _shown(total: int | None, label: str, done: int = 0) -> Iterator[Callable[[], None]]:
+    """Show how far it is: how many instances were read."""
+    with progress(total, label, done=done) as shown:
+        yield shown.advance
 
 
 def _matches(queries: Iterable[str], licence_id: str | None, *, commercial_safe: bool) -> Matches:

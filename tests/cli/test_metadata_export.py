@@ -3,7 +3,11 @@
 import csv
 import io
 import json
+import signal
+import sqlite3
+import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pyarrow.parquet
@@ -13,9 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.cli import cli
-from app.corpus.isic.exporting import Column, Exported, Form, read_mapping
+from app.corpus.isic import resuming
+from app.corpus.isic.exporting import Column, Exported, read_mapping
 from app.corpus.isic.rows import Row, read_rows
-from app.corpus.isic.tables import write_csv
+from app.corpus.isic.tables import Layout, write_csv
 from app.errors import NotImportable, SettingsError
 from tests.conftest import SAMPLE
 from tests.corpus.pictures import asymmetric, jpeg_bytes
@@ -159,17 +164,103 @@ def test_where_pyarrow_is_not_installed_the_command_is_told(export, monkeypatch,
     assert "pip install 'pyarrow" in str(result.exception)
 
 
-def test_a_run_that_is_cut_leaves_no_half_file(export, monkeypatch, tmp_path):
-    out = tmp_path / "all.csv"
+@pytest.fixture
+def cut(export, monkeypatch):
+    """End an export with parts of one image in its second part, once two rows of it might be written."""
+
+    def run(*arguments: str) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(resuming, "ROWS", 1)
+            patch.setattr(resuming, "Noting", Interrupted)
+            export(*arguments, code=1)
+
+    return run
+
+
+class Interrupted(resuming.Noting):
+    def __iter__(self):
+        for image in super().__iter__():
+            if image.values["isic_id"] == "ISIC_0000002":
+                raise KeyboardInterrupt
+            yield image
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_a_run_that_was_cut_goes_on(export, cut, monkeypatch, tmp_path, kind):
+    monkeypatch.setattr(resuming, "ROWS", 1)
+    whole, out = tmp_path / "whole", tmp_path / "out"
+    export("--format", kind, "-o", str(whole))
     out.write_text("before")
-
-    def cut(*_arguments: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setitem(sys.modules["app.corpus.isic.tables"].WRITERS, "csv", cut)
-    export("-o", str(out), code=1)
+    cut("--format", kind, "-o", str(out))
     assert out.read_text() == "before"
-    monkeypatch.undo()
+    assert "Going on after 1 images" in export("--format", kind, "-o", str(out)).stderr
+    assert out.read_bytes() == whole.read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "whole"]
+
+
+KILLED = """
+import os, signal, sys
+from app.cli import cli
+from app.corpus.isic import resuming
+resuming.ROWS = 1
+add = resuming._Parts.add
+def killed(parts, *arguments):
+    if parts.count:
+        os.kill(os.getpid(), signal.SIGKILL)
+    add(parts, *arguments)
+resuming._Parts.add = killed
+cli(sys.argv[1:])
+"""
+
+
+def test_a_run_that_was_killed_goes_on(export, monkeypatch, tmp_path):
+    monkeypatch.setattr(resuming, "ROWS", 1)
+    whole, out = tmp_path / "whole", tmp_path / "out"
+    mapping = tmp_path / "keys.csv"
+    mapping.write_text("name,isic_id\nsex,sex\nnone,nowhere\nnote,note\n")
+    arguments = ["metadata", "export", "--fields", str(mapping)]
+    export(*arguments[2:], "-o", str(whole))
+    command = [sys.executable, "-c", KILLED, *arguments, "-o", str(out)]
+    assert subprocess.run(command, check=False, capture_output=True).returncode == -signal.SIGKILL
+    assert not out.exists()
+    said = export(*arguments[2:], "-o", str(out)).stderr
+    assert "Going on after 1 images" in said
+    assert "line 3: no image has 'nowhere'" in said
+    assert "line 4" not in said  # known of the part that was written before
+    assert out.read_bytes() == whole.read_bytes()
+
+
+def test_what_was_of_another_run_or_of_an_earlier_state_is_not_gone_on_with(export, cut, held, tmp_path):
+    whole, out = tmp_path / "whole", tmp_path / "out"
+    export("-o", str(whole))
+    cut("-o", str(out), "--missing", "NA")
+    assert "another: begun anew" in export("-o", str(out)).stderr
+    assert out.read_bytes() == whole.read_bytes()
+    cut("-o", str(out))
+    with closing(sqlite3.connect(held / "data" / "catalog.db")) as catalog, catalog:
+        catalog.execute("update holding set generation = generation + 1")
+    assert "the archive has changed: begun anew" in export("-o", str(out)).stderr
+    assert out.read_bytes() == whole.read_bytes()
+
+
+def test_two_runs_do_not_write_to_one_file(export, tmp_path):
+    out = tmp_path / "out"
+    with resuming._locked(tmp_path / "out.parts"):
+        result = CliRunner().invoke(cli, ["metadata", "export", "-o", str(out)])
+    assert "another run writes" in str(result.exception)
+
+
+def test_fields_that_no_image_has_are_told_with_their_lines(export, tmp_path):
+    mapping = tmp_path / "keys.csv"
+    mapping.write_text(
+        "internal,ISIC\nname,isic_id\nkind,meta.clinical.diagnosys\nbiopsy,concomitant_biopsy\n"
+    )
+    said = export("--fields", str(mapping)).stderr
+    assert f"{mapping}, line 3: no image has 'diagnosys'" in said
+    assert f"{mapping}, line 4: no image has 'concomitant_biopsy'" in said
+    assert "line 2" not in said
+    assert "dermzoo metadata export --list-fields" in said
+    assert "no image has" not in export("--fields", str(mapping), "--query", "ISICSex=nobody").stderr
 
 
 cells = st.text(
@@ -185,7 +276,7 @@ def test_whatever_a_cell_says_comes_back(tmp_path_factory, texts):
     columns = [Column("isic_id", "isic_id"), *(Column(f"c{n}", f"c{n}") for n in range(len(texts)))]
     published = {f"c{n}": text for n, text in enumerate(texts)}
     with path.open("wb") as out:
-        write_csv(out, columns, Form.CANONICAL, "", [Exported({"isic_id": "ISIC_1"}, published)])
+        write_csv(out, Layout(columns), [Exported({"isic_id": "ISIC_1"}, published)])
     (row,) = read_rows(path)
     assert isinstance(row, Row)
     assert row.published == {"isic_id": "ISIC_1", **published}

@@ -1,28 +1,27 @@
 """The metadata of the images that are held and public, as their documents tell it."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
 import orjson
 
 from app.archive.archive import Archive
-from app.archive.query import search_attributes
+from app.archive.query import search_archive, search_attributes
 from app.catalog.documents import Attributes
 from app.corpus.isic import cells
-from app.corpus.isic.fields import ALL_FIELDS, FIELD_BY_COLUMN, Field
+from app.corpus.isic.fields import FIELD_BY_COLUMN, Field
 from app.corpus.isic.rows import BadRow, row_of
 from app.dicom import private_block as private
 from app.dicom.matching import Level, Match, Query
-from app.errors import NotImportable
+from app.errors import NotImportable, SearchTooBroad
 
 Cell = str | int | float | bool
 FIRST_COLUMNS = ("isic_id", "attribution", "copyright_license")
 # The answer to who may see it, and where it is, are no metadata of an image.
 _NOT_BY_DEFAULT = {"public", "sop_instance_uid"}
-_FIELDS = {field.name: field for field in ALL_FIELDS}
 _INTEGERS, _NUMBERS = {cells.integer, cells.age}, {cells.decimal, cells.millimetres, cells.measurement}
 
 
@@ -42,13 +41,13 @@ class Exported:
 
     def cell(self, name: str, form: Form) -> str | None:
         """Return a field, by any of its names, or a column that no field reads; None if not known."""
-        field = FIELD_BY_COLUMN.get(name)
-        if field is None:
+        known = FIELD_BY_COLUMN.get(name)
+        if known is None:
             return self.published.get(name) or None
         if form is Form.CANONICAL:
-            return self.values.get(field.name)
-        told = next((cell for column in field.columns if (cell := self.published.get(column))), None)
-        return told or (self.values.get(field.name) if field.name in FIRST_COLUMNS else None)
+            return self.values.get(known.name)
+        told = next((cell for column in known.columns if (cell := self.published.get(column))), None)
+        return told or (self.values.get(known.name) if known.name in FIRST_COLUMNS else None)
 
     def names(self) -> Iterator[str]:
         """Yield the fields that are known, and the columns that no field reads."""
@@ -58,15 +57,38 @@ class Exported:
         )
 
 
-def exported_images(archive: Archive, matches: Sequence[tuple[str, Match]]) -> Iterator[Exported]:
-    """Yield the images of the instances that match, each once, in the order of registration."""
-    seen: set[str] = set()
-    query = Query(Level.INSTANCE, matches=tuple(matches), include="all")
-    for attributes in search_attributes(archive, query):
-        isic_id = _first(attributes, private.ISIC_ID)
-        if isic_id and isic_id not in seen:  # the levels of a pyramid are one image
-            seen.add(isic_id)
-            yield _exported(isic_id, attributes)
+@dataclass
+class Reading:
+    """The images of the instances that match, each once, in the order of registration; goes on where it was.
+
+    `read` is how many instances were read, `seen` the images among them; `advance` is told of each.
+    """
+
+    archive: Archive
+    matches: Sequence[tuple[str, Match]]
+    advance: Callable[[], None]
+    read: int = 0
+    seen: set[str] = field(default_factory=set)
+
+    def __iter__(self) -> Iterator[Exported]:
+        """Yield the images of what has not been read."""
+        query = Query(Level.INSTANCE, matches=tuple(self.matches), include="all", offset=self.read)
+        for attributes in search_attributes(self.archive, query):
+            self.read += 1
+            self.advance()
+            isic_id = _first(attributes, private.ISIC_ID)
+            if isic_id and isic_id not in self.seen:  # the levels of a pyramid are one image
+                self.seen.add(isic_id)
+                yield _exported(isic_id, attributes)
+
+
+def count_instances(archive: Archive, matches: Sequence[tuple[str, Match]]) -> int | None:
+    """Return how many instances match; None where counting them takes too long."""
+    try:
+        page = search_archive(archive, Query(Level.INSTANCE, matches=tuple(matches), limit=1))
+    except SearchTooBroad:
+        return None
+    return len(page.answers) + page.remaining
 
 
 def _exported(isic_id: str, attributes: Attributes) -> Exported:
@@ -97,10 +119,11 @@ def count_fields(images: Iterable[Exported]) -> Counter[str]:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of an export: how it is headed, and which field it holds."""
+    """A column of an export: how it is headed, which field it holds, and the line that asks for it."""
 
     header: str
     name: str
+    line: int | None = None
 
     @property
     def field(self) -> Field | None:
@@ -142,7 +165,7 @@ def read_mapping(path: Path) -> list[Column]:
         if len(pair) != 2 or not all(pair):
             reason = f"{path}, line {number}: expected internal,ISIC but found {line[:100]!r}"
             raise NotImportable("fields", reason)
-        columns.append(Column(pair[0], pair[1].rpartition(".")[2]))  # meta.clinical.sex is sex
+        columns.append(Column(pair[0], pair[1].rpartition(".")[2], number))  # meta.clinical.sex is sex
     if not columns:
         raise NotImportable("fields", f"{path} names no field")
     return columns

@@ -1,15 +1,17 @@
-"""Writing exported metadata as CSV, JSON lines or Parquet.
+"""Writing exported metadata as CSV, JSON lines or Parquet, in one go or in parts that are joined.
 
-A file is written beside its place and renamed: what is there is whole. A run that was cut is run again.
+A file is written beside its place and renamed: what is there is whole.
 """
 
 import csv
 import os
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import IO
+from typing import IO, Any, NamedTuple
 
 import orjson
 
@@ -18,19 +20,30 @@ from app.corpus.isic.parquet import required_parquet
 from app.errors import StorageFailed
 
 _FORMULA = ("=", "+", "-", "@")
-_ROW_GROUP = 10_000
-
-Write = Callable[[IO[bytes], Sequence[Column], Form, str, Iterable[Exported]], None]
+ROWS = 10_000  # of a row group of Parquet, and of a part
 
 
-def write_csv(
-    out: IO[bytes], columns: Sequence[Column], form: Form, missing: str, images: Iterable[Exported]
-) -> None:
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What a table says of each image, and how."""
+
+    columns: Sequence[Column]
+    form: Form = Form.CANONICAL
+    missing: str = ""  # what a CSV says where nothing is known
+    has_header: bool = True  # the first part alone
+
+
+Write = Callable[[IO[bytes], Layout, Iterable[Exported]], None]
+Join = Callable[[IO[bytes], Layout, Sequence[Path]], None]
+
+
+def write_csv(out: IO[bytes], layout: Layout, images: Iterable[Exported]) -> None:
     """Write a CSV; a TAB stands before what a spreadsheet would take for a formula, as ISIC does."""
     writer = csv.writer(_Text(out))
-    writer.writerow([_guarded(column.header) for column in columns])
+    if layout.has_header:
+        writer.writerow([_guarded(column.header) for column in layout.columns])
     for image in images:
-        writer.writerow([_cell(image, column, form, missing) for column in columns])
+        writer.writerow([_cell(image, column, layout) for column in layout.columns])
 
 
 class _Text:
@@ -43,11 +56,11 @@ class _Text:
         return self._out.write(text.encode())
 
 
-def _cell(image: Exported, column: Column, form: Form, missing: str) -> str:
-    text = image.cell(column.name, form)
+def _cell(image: Exported, column: Column, layout: Layout) -> str:
+    text = image.cell(column.name, layout.form)
     if text is None:
-        return missing
-    if form is Form.CANONICAL and column.kind is bool:
+        return layout.missing
+    if layout.form is Form.CANONICAL and column.kind is bool:
         return "true" if text == "YES" else "false"
     return _guarded(text)
 
@@ -56,35 +69,52 @@ def _guarded(text: str) -> str:
     return f"\t{text}" if text.startswith(_FORMULA) else text
 
 
-def write_json_lines(
-    out: IO[bytes], columns: Sequence[Column], form: Form, missing: str, images: Iterable[Exported]
-) -> None:
+def write_json_lines(out: IO[bytes], layout: Layout, images: Iterable[Exported]) -> None:
     """Write a JSON object a line; what is not known is absent."""
-    del missing
     for image in images:
         known = {
-            column.header: cell for column in columns if (cell := _typed(image, column, form)) is not None
+            column.header: cell
+            for column in layout.columns
+            if (cell := _typed(image, column, layout.form)) is not None
         }
         out.write(orjson.dumps(known, option=orjson.OPT_APPEND_NEWLINE))
 
 
-def write_parquet(
-    out: IO[bytes], columns: Sequence[Column], form: Form, missing: str, images: Iterable[Exported]
-) -> None:
+def _join_bytes(out: IO[bytes], _layout: Layout, parts: Sequence[Path]) -> None:
+    for part in parts:
+        with part.open("rb") as rows:
+            shutil.copyfileobj(rows, out)
+
+
+def write_parquet(out: IO[bytes], layout: Layout, images: Iterable[Exported]) -> None:
     """Write Parquet, columns of numbers and booleans as such in canonical form; what is not known is null."""
-    del missing
     parquet = required_parquet()
     import pyarrow as pa  # noqa: PLC0415 optional, and slow to import
 
-    types = {int: pa.int64(), float: pa.float64(), bool: pa.bool_(), str: pa.string()}
-    schema = pa.schema(
-        [(column.header, types[column.kind if form is Form.CANONICAL else str]) for column in columns]
-    )
+    schema, form = _schema(layout), layout.form
     every = iter(images)
     with parquet.ParquetWriter(out, schema) as writer:
-        while some := list(islice(every, _ROW_GROUP)):
-            cells = {column.header: [_typed(image, column, form) for image in some] for column in columns}
+        while some := list(islice(every, ROWS)):
+            cells = {
+                column.header: [_typed(image, column, form) for image in some] for column in layout.columns
+            }
             writer.write_table(pa.table(cells, schema=schema))
+
+
+def _join_parquet(out: IO[bytes], layout: Layout, parts: Sequence[Path]) -> None:
+    parquet = required_parquet()
+    with parquet.ParquetWriter(out, _schema(layout)) as writer:
+        for part in parts:
+            if (rows := parquet.read_table(part)).num_rows:
+                writer.write_table(rows)
+
+
+def _schema(layout: Layout) -> Any:  # noqa: ANN401 of a module that may not be there
+    import pyarrow as pa  # noqa: PLC0415 as above
+
+    types = {int: pa.int64(), float: pa.float64(), bool: pa.bool_(), str: pa.string()}
+    is_typed = layout.form is Form.CANONICAL
+    return pa.schema([(column.header, types[column.kind if is_typed else str]) for column in layout.columns])
 
 
 def _typed(image: Exported, column: Column, form: Form) -> Cell | None:
@@ -92,7 +122,18 @@ def _typed(image: Exported, column: Column, form: Form) -> Cell | None:
     return column.typed(text) if text is not None and form is Form.CANONICAL else text
 
 
-WRITERS: dict[str, Write] = {"csv": write_csv, "jsonl": write_json_lines, "parquet": write_parquet}
+class Format(NamedTuple):
+    """How a table is written, and made of parts that were written each with at most ROWS images."""
+
+    write: Write
+    join: Join
+
+
+FORMATS = {
+    "csv": Format(write_csv, _join_bytes),
+    "jsonl": Format(write_json_lines, _join_bytes),
+    "parquet": Format(write_parquet, _join_parquet),
+}
 
 
 @contextmanager
