@@ -1,5 +1,7 @@
 """C-STORE (PS3.4 Annex B): from the wire to the file, undecoded; answered when it is durable."""
 
+from contextlib import ExitStack
+
 from app.archive.store import read_staged, store_received, taking_in
 from app.dicom.part10 import PREAMBLE, file_meta
 from app.dicom.uids import is_valid_uid
@@ -29,12 +31,18 @@ Outcome = tuple[Status, str]
 def store(session: Session, message: Message) -> None:
     """Receive and keep one instance; answer with what became of it."""
     if not message.has_data_set:
-        status, comment = MISTYPED_ARGUMENT, "There is no data set to store"
+        _answer(session, message, (MISTYPED_ARGUMENT, "There is no data set to store"))
     elif refusal := _refusal(session, message):
         session.association.receive_data_set(message, lambda _: None)
-        status, comment = refusal
+        _answer(session, message, refusal)
     else:
-        status, comment = _receive_and_keep(session, message)
+        # The peer need not wait until what follows on the commit is done: the file has its place then.
+        with ExitStack() as leaving:
+            _answer(session, message, _receive_and_keep(session, message, leaving))
+
+
+def _answer(session: Session, message: Message, outcome: Outcome) -> None:
+    status, comment = outcome
     session.counts["stored" if status == SUCCESS else "refused"] += 1
     session.association.respond(message, status, comment=comment)
 
@@ -52,17 +60,17 @@ def _refusal(session: Session, message: Message) -> Outcome | None:
     return None
 
 
-def _receive_and_keep(session: Session, message: Message) -> Outcome:
-    """Write the data set behind a File Meta Information, and keep the file."""
+def _receive_and_keep(session: Session, message: Message, leaving: ExitStack) -> Outcome:
+    """Write the data set behind a File Meta Information, and keep the file; `leaving` ends the staging."""
     try:
-        with taking_in(session.archive) as staging:
-            try:
-                staged = staging.new()
-            except ArchiveError:
-                session.association.receive_data_set(message, lambda _: None)
-                raise
-            _receive(session, message, staged)
-            return _keep(session, message, staging, staged)
+        try:
+            staging = leaving.enter_context(taking_in(session.archive))
+            staged = staging.new()
+        except ArchiveError:
+            session.association.receive_data_set(message, lambda _: None)
+            raise
+        _receive(session, message, staged)
+        return _keep(session, message, staging, staged)
     except ArchiveError as error:
         return status_of(error, STORE, CANNOT_UNDERSTAND), str(error)
 

@@ -1,6 +1,6 @@
 """What every place that holds managed files promises; tests/contracts/test_storage.py asks each for it.
 
-A file is staged, kept, named by a row of the catalogue, and then released: it lies under its SHA-256.
+A file is staged, kept, named by a row of the catalogue, released, and then lies under its SHA-256.
 Whatever moment the process dies at, the next sweep can tell from the staged leftovers alone what was
 promised and what was not.
 """
@@ -67,7 +67,8 @@ class StagedFile(Protocol):
 class Staging(Protocol):
     """The staged files of one request, message or job; several threads may stage at once.
 
-    Leaving its `with` block deletes what was never kept; what was kept and not released is left to the sweep.
+    Leaving its `with` block gives what was released its place, which nobody has to wait for, and deletes what
+    was never kept; what was kept and not released is left to the sweep.
     """
 
     @property
@@ -88,7 +89,7 @@ class Staging(Protocol):
         """
 
     def release(self, catalogued: Iterable[str]) -> None:
-        """Give the kept files that committed rows name their place; the others are none of ours to keep."""
+        """Note which of the kept files committed rows name; the others are none of ours to keep."""
 
     def __enter__(self) -> Self: ...
 

@@ -5,10 +5,10 @@
                                on the disk; the request holds a lock on the folder
     {root}/tmp/{random}/abcd…  one that is kept: on the disk, its row about to be committed, or just committed
 
-keep() makes staged files and their names durable where they are. Once the rows are committed, release() gives
-each its place by a rename that nobody waits for. So a staging folder that nobody locks belongs to a dead
-writer, and what is in it has a row or has none: sweep() gives it its place or deletes it, however many files
-are held elsewhere. A reader that comes between the commit and the rename finds the file by its key.
+keep() makes staged files and their names durable where they are. Once the rows are committed, leaving the
+staging gives each its place by a rename that nobody waits for. So a staging folder that nobody locks belongs
+to a dead writer, and what is in it has a row or has none: sweep() gives it its place or deletes it, however
+many files are held elsewhere. A reader that comes between commit and rename finds the file by its key.
 
 retiring() gives files that are to go a second name in such a folder before their rows go; they are judged
 alike.
@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from app.errors import InstanceUnavailable
+from app.errors import InstanceUnavailable, StorageFailed, StorageFull
 from app.storage import sweep
 from app.storage.disk import Disk, disk_errors, spread
 from app.storage.opened import OpenedFile
@@ -93,6 +93,8 @@ class LocalStorage:
     def _leave(self, folder: Folder) -> None:
         """Keep an empty folder for the next request: making one waits for the file system's journal."""
         if len(self._idle) < self._idle_folders:
+            with suppress(StorageFull, StorageFailed):  # whoever needs one tries again, and is told
+                folder.make_blanks(self._disk)
             self._idle.append(folder)
         else:
             folder.close()

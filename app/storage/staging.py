@@ -39,6 +39,11 @@ class Folder:
 
     def take_blank(self, disk: Disk) -> str:
         """Return the name of an empty file that nobody has; raise StorageFull or StorageFailed."""
+        self.make_blanks(disk)
+        return self.blanks.popleft()
+
+    def make_blanks(self, disk: Disk) -> None:
+        """Have an empty file at hand, unless there is one; raise StorageFull or StorageFailed."""
         if not self.blanks:
             names = [str(number) for number in islice(self.numbers, _BLANKS)]
             with disk_errors():
@@ -46,7 +51,6 @@ class Folder:
                     os.close(os.open(name, _CREATING, 0o640, dir_fd=self.lock))
             disk.sync(self.lock)
             self.blanks.extend(names)
-        return self.blanks.popleft()
 
     def close(self) -> None:
         """Delete the folder if nothing is staged in it, and give its lock up: the rest is the sweep's."""
@@ -131,6 +135,7 @@ class LocalStaging:
         self._has_left = False
         self._files: dict[str, LocalStagedFile] = {}  # by name
         self._kept: dict[str, LocalStagedFile] = {}
+        self._released: dict[str, LocalStagedFile] = {}
 
     @property
     def has_unreleased(self) -> bool:
@@ -166,16 +171,21 @@ class LocalStaging:
                 kept.name, kept.place = key, place
 
     def release(self, catalogued: Iterable[str]) -> None:
-        """Give the kept files that committed rows name their place; what cannot have it now is swept."""
+        """Note which of the kept files committed rows name; the others are none of ours to keep."""
+        self._released = {key: self._kept.pop(key) for key in catalogued}
+        self._files |= self._kept
+        self._kept.clear()
+
+    def _place(self) -> None:
+        """Give the released files their place; what cannot have it now is swept."""
+        self._kept |= self._released
         with suppress(OSError):
-            for key in catalogued:
-                os.rename(key, self._kept[key].place, src_dir_fd=self._folder.lock)
+            for key, released in self._released.items():
+                os.rename(key, released.place, src_dir_fd=self._folder.lock)
                 with suppress(FileNotFoundError):
                     # A reader was faster, and to rename one name of a file to its other does nothing.
                     os.unlink(key, dir_fd=self._folder.lock)
                 del self._kept[key]
-            self._files |= self._kept
-            self._kept.clear()
 
     def __enter__(self) -> Self:
         return self
@@ -183,10 +193,12 @@ class LocalStaging:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Delete what was never kept; what was kept and not released is left for the sweep to judge."""
+        """Place what was released, delete what was never kept; what else was kept is the sweep's."""
         if self._has_left:
             return
-        self._has_left, is_empty = True, not self._kept
+        self._has_left = True
+        self._place()
+        is_empty = not self._kept
         for staged in self._files.values():
             staged.close()
             try:

@@ -121,9 +121,9 @@ def test_size_grows_with_each_write(storage):
 def test_a_file_is_settled_once_its_staging_let_go_of_it(storage):
     with storage.staging() as staging:
         (key,) = keep(staging, b"settled later")
-        assert not storage.is_settled(key)
         staging.release([key])
-        assert storage.is_settled(key)
+        assert not storage.is_settled(key)
+    assert storage.is_settled(key)
     assert not storage.is_settled(key_of(b"never held"))
 
 
