@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from app.dicom.matching import INTEGER_VRS, Level
-from app.dicom.private_block import COMMERCIAL_USE, LICENCE_ID, PRIVATE_ELEMENTS, tag_of_element
+from app.dicom.private_block import PRIVATE_ELEMENTS
 from app.dicom.tags import parse_attribute, value_representation
 
 
@@ -153,8 +153,8 @@ _LEVELS: dict[str, Level] = {
 TAGS = {level: frozenset(tag for tag, own in _LEVELS.items() if own == level) for level in Level}
 
 
-# What is below is asked for too at the levels above, of any instance: on which terms it is published.
-_OF_ANY_BELOW = frozenset(map(tag_of_element, (LICENCE_ID, COMMERCIAL_USE)))
+# Asked for at the levels above too, of any instance below: what is known of an image.
+_OF_ANY_BELOW = frozenset(a.tag for a in ATTRIBUTES if a.source == "fact")
 
 
 def matched_from(tag: str) -> Level:

@@ -1,6 +1,6 @@
 """Matching (PS3.4 C.2.2.2) as SQL conditions. A statement is built once for each shape of question."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any
@@ -182,12 +182,7 @@ def condition(
     if attribute.source == "modalities":
         return _modalities_condition(level, comparison, name, leads=leads, is_scoped=is_scoped)
     if attribute.source == "fact":
-        own = _fact_condition(attribute, comparison, name, leads=leads or level == Level.INSTANCE)
-        if level == Level.INSTANCE:
-            return own
-        return _below(
-            level, and_(own, is_within(Level.INSTANCE, Sieve.EACH)) if is_scoped else own, leads=leads
-        )
+        return fact_condition(attribute, comparison, name)
     table = TABLES[attribute.level]
     column = table.c[attribute.column]
     if is_scoped and attribute.source == "count":
@@ -216,9 +211,10 @@ def _modalities_condition(
     return study_id.in_(select(other.c.study_id).where(matches))
 
 
-def _fact_condition(
-    attribute: Attribute, comparison: Comparison, name: str, *, leads: bool
+def fact_condition(
+    attribute: Attribute, comparison: Comparison, name: str, *, leads: bool = True
 ) -> ColumnElement[bool]:
+    """Return the condition on instances that a fact of theirs is compared with a value, as condition()."""
     assert isinstance(comparison, Operator)
     number = int(attribute.tag, 16)
     own = exists().where(fact.c.instance_id == instance.c.id, fact.c.attribute == number)
@@ -230,8 +226,11 @@ def _fact_condition(
     return instance.c.id.in_(found.where(compare(fact.c.value, comparison, name)))
 
 
-def _below(level: Level, own: ColumnElement[bool], *, leads: bool) -> ColumnElement[bool]:
-    """Return the condition on a study or series that any of its instances meets one."""
+def any_below(
+    level: Level, every: Sequence[ColumnElement[bool]], *, leads: bool, is_scoped: bool
+) -> ColumnElement[bool]:
+    """Return the condition on a study or series that any of its instances meets every one of some."""
+    own = and_(*every, *((is_within(Level.INSTANCE, Sieve.EACH),) if is_scoped else ()))
     if level == Level.SERIES:
         number, found = series.c.id, select(instance.c.series_id)
         linked = instance.c.series_id == series.c.id

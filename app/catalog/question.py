@@ -105,7 +105,7 @@ def question(query: Query, *, is_sqlite: bool) -> Question:
     asked += _moments(matches, query.level)
     for tag, match in matches.items():
         attribute = BY_TAG.get(tag) if tag not in others else None
-        if matched_from(tag) > query.level:
+        if (level_of(tag) if tag in others else matched_from(tag)) > query.level:
             if not isinstance(match, Universal):
                 unmatched.append(tag)
             continue

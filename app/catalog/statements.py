@@ -10,7 +10,16 @@ from sqlalchemy import ColumnElement, FromClause, Select, bindparam, func, liter
 from app.catalog import scope
 from app.catalog.answering import Plan
 from app.catalog.attributes import BY_TAG, Attribute
-from app.catalog.conditions import TABLES, Comparison, Operator, compare, condition, moment
+from app.catalog.conditions import (
+    TABLES,
+    Comparison,
+    Operator,
+    any_below,
+    compare,
+    condition,
+    fact_condition,
+    moment,
+)
 from app.catalog.corpus_models import fact
 from app.catalog.models import document, holding, instance, series, study
 from app.catalog.prepared import prepared
@@ -182,9 +191,12 @@ def _narrow(
             compare(rows.c.value, Operator.EQUAL, f"p{number}"),
         )
     for number, ((tag, comparison), attribute) in enumerate(zip(shape, attributes, strict=True)):
-        if number in facts:
+        if number in facts or (attribute.source == "fact" and level < Level.INSTANCE):
             continue
         statement = statement.where(_condition(tag, attribute, level, comparison, f"p{number}", **options))
+    if level < Level.INSTANCE and (of_image := _conditions_of_image(shape, leads=leads)):
+        below = any_below(level, of_image, leads=leads, is_scoped=sieve is not None)
+        statement = statement.where(below)
     return statement if sieve is None else statement.where(is_within(level, sieve))
 
 
@@ -200,6 +212,15 @@ def _joined_facts(level: Level, shape: Shape) -> Mapping[int, FromClause]:
         for number, (tag, comparison) in enumerate(shape)
         if level == Level.INSTANCE and comparison is Operator.EQUAL and _is_fact(tag)
     }
+
+
+def _conditions_of_image(shape: Shape, *, leads: bool) -> list[ColumnElement[bool]]:
+    """Return what facts ask of an instance: of one and the same below a study or series."""
+    return [
+        fact_condition(BY_TAG[tag], comparison, f"p{number}", leads=leads)
+        for number, (tag, comparison) in enumerate(shape)
+        if _is_fact(tag)
+    ]
 
 
 def _is_fact(tag: str) -> bool:

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.archive.thumbnails import THUMBNAIL_TYPES
-from app.catalog.attributes import ATTRIBUTES
+from app.catalog.attributes import ATTRIBUTES, matched_from
 from app.dicom.matching import Level
 from app.dicom.media_types import OCTET_STREAM, TRANSFER_SYNTAXES
 from app.dicom.rendered_kinds import RENDERED_TYPES
@@ -63,7 +63,7 @@ _SMALL = (*THUMBNAIL_TYPES, *(multipart(one) for one in THUMBNAIL_TYPES))
 
 
 def _search(name: str, level: Level) -> Transaction:
-    keys = tuple(one.name for one in ATTRIBUTES if one.level <= level)
+    keys = tuple(one.name for one in ATTRIBUTES if matched_from(one.tag) <= level)
     return Transaction(name, (*_NEGOTIATED, "includefield", *sorted(SINGLE), *TERMS, *keys), gives=_MODEL)
 
 

@@ -1,6 +1,7 @@
 """Facts on both databases: found by value and by subtree, shown beside the file, and taken back."""
 
 from collections.abc import Iterator
+from itertools import product
 
 import orjson
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 from sqlalchemy import select
 
+from app.catalog import search as searching
 from app.catalog import statements
 from app.catalog.answering import plan
 from app.catalog.changes import changes_after
@@ -119,6 +121,39 @@ def test_found_by_value_and_subtree(
 ) -> None:
     """PS3.4 C.2.2.2 (checklist 26)."""
     assert found(filled, *parameters) == {uid(name) for name in names}
+
+
+OF_ONE_IMAGE: list[tuple[list[tuple[str, str]], list[str]]] = [
+    ([("ISICSex", "female")], ["one", "two"]),
+    ([("DiagnosisLevels", "Malig*")], ["one", "two"]),
+    ([("ISICSex", "female"), ("DiagnosisLevels", "Malignant")], ["two"]),
+    ([("ISICSex", "fe*"), ("license", "CC-0")], ["one"]),
+    ([("ISICSex", '""'), ("emptyvaluematching", "true")], ["three"]),
+    ([("ISICSex", "female"), ("PatientID", "EXAMPLE_1")], ["one", "two"]),
+    ([("ISICSex", "nobody")], []),
+    # An element of another creator belongs to a lower level still, and is passed over there.
+    ([("00990010", "SOMEBODY ELSE"), ("00991014", "female")], ["one", "two", "three"]),
+]
+
+
+def test_a_study_or_series_is_found_by_one_image_of_it(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where many match, and the rows are read in their order."""
+    for name, study, facts in (
+        ("a", "one", {"ISICSex": "female", "DiagnosisLevels": NEVUS, "LicenseID": "CC-0"}),
+        ("b", "one", {"ISICSex": "male", "DiagnosisLevels": ["Malignant"], "LicenseID": "CC-BY"}),
+        ("c", "two", {"ISICSex": "female", "DiagnosisLevels": ["Malignant"], "LicenseID": "CC-BY"}),
+        ("d", "three", {}),
+    ):
+        enter(catalog, with_facts(make_instance(name, study=study, series=study), **facts))
+    for (parameters, names), level, few in product(OF_ONE_IMAGE, (Level.STUDY, Level.SERIES), (1000, 1)):
+        monkeypatch.setattr(searching, "FEW", few)
+        query = Query(level, parse_search(parameters).matches, limit=9)
+        with catalog.read() as connection:
+            page = search_within(connection, query, PageMemory(), PATIENCE_S)
+        studies = {orjson.loads(each.replace(b"\x01", b""))["0020000D"]["Value"][0] for each in page.answers}
+        assert studies == {uid(name) for name in names}, (parameters, level, few)
 
 
 def test_terms_follow_from_the_block(filled: Catalog) -> None:
