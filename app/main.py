@@ -37,6 +37,7 @@ from app.web.capabilities import Capabilities, Offered
 from app.web.collection_resources import curating_routes
 from app.web.cors import Options, PublicCors
 from app.web.dicomweb import collection_routes, dicomweb_routes
+from app.web.hosts import Hosts
 from app.web.openapi import describe
 from app.web.problem_forms import in_form
 from app.web.protocol import APP_STATE, Deadlines
@@ -74,7 +75,7 @@ def create_app(settings: Settings) -> ASGIApp:
     app.state.limits.check_routes(app)
     if settings.allow_anonymous_store:
         logger.warning("Anyone may store: DERMZOO_ALLOW_ANONYMOUS_STORE is on")
-    served: ASGIApp = Options(app, Capabilities(settings.base_url, offered).answer)
+    served: ASGIApp = Hosts(Options(app, Capabilities(settings.base_url, offered).answer), settings)
     if budget is not None:
         limits = app.state.limits
         served = Throttle(served, budget, app.state.clients, kind_of=limits.kind_of, refuse=REFUSE)

@@ -3,11 +3,13 @@
 Environment `DERMZOO_*` over `config/dermzoo.toml` over the defaults below.
 """
 
-from ipaddress import IPv4Network, IPv6Network, ip_network
+import re
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, StringConstraints, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, field_validator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -27,6 +29,16 @@ AeTitle = Annotated[  # PS3.5 6.2
 ]
 
 
+def _host_name(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9._-]+", text):
+        ip_address(text.removeprefix("[").removesuffix("]"))
+    return text
+
+
+HostName = Annotated[str, AfterValidator(_host_name)]
+EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 what is listened on, and where it is then
+
+
 class Settings(BaseSettings):
     """What an operator may choose; docs/reference/settings.md is generated from these descriptions."""
 
@@ -41,6 +53,11 @@ class Settings(BaseSettings):
         "",
         description="Base of every absolute URL in answers (default: from host and port); "
         "never taken from the Host header.",
+    )
+    allowed_hosts: Annotated[tuple[HostName, ...], NoDecode] = Field(
+        (),
+        description="Further names and addresses, comma separated and without ports, that requests may have "
+        "in `Host`, besides those of `public_url` and `host`, localhost, and the address connected to.",
     )
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8080, ge=0, le=65535, description="Port to listen on.")
@@ -152,6 +169,20 @@ class Settings(BaseSettings):
             raise ValueError("'*' would believe everybody's X-Forwarded-For: name the proxies' addresses")
         return tuple(ip_network(part.strip(), strict=False) for part in value.split(",") if part.strip())
 
+    @field_validator("allowed_hosts", mode="before")
+    @classmethod
+    def _separate_names(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+
+    @field_validator("public_url")
+    @classmethod
+    def _whole_url(cls, value: str) -> str:
+        if value and (urlsplit(value).scheme not in {"http", "https"} or not urlsplit(value).hostname):
+            raise ValueError("the public base is http(s)://NAME[:PORT][/PATH]")
+        return value
+
     @field_validator("database_url")
     @classmethod
     def _known_database(cls, value: str) -> str:
@@ -186,8 +217,14 @@ class Settings(BaseSettings):
     @property
     def base_url(self) -> str:
         """The public base of every absolute URL, without a slash at the end."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
+        host = EVERYWHERE.get(self.host, self.host)
+        host = f"[{host}]" if ":" in host else host
         return self.public_url.rstrip("/") or f"http://{host}:{self.port}"
+
+    @property
+    def host_names(self) -> tuple[str, ...]:
+        """The names and addresses that requests are for, as they were written."""
+        return *self.allowed_hosts, urlsplit(self.base_url).hostname or "", self.host
 
     @classmethod
     def settings_customise_sources(

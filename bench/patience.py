@@ -24,11 +24,11 @@ OPENED_S = 60
 SEARCH = "/dicom-web/studies?limit=10"
 KINDS = {
     "silent": b"",
-    "head": b"GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ",
-    "body": b"POST /dicom-web/studies HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/related\r\n"
+    "head": b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Slow: ",
+    "body": b"POST /dicom-web/studies HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/related\r\n"
     b"Content-Length: 1000000\r\n\r\n",
-    "reader": b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n",  # more than the kernel takes
-    "idle": b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n",
+    "reader": b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n",  # more than the kernel takes
+    "idle": b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n",
 }
 
 

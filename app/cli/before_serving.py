@@ -13,7 +13,7 @@ from app.cli.prepared import Prepared
 from app.errors import SettingsError
 from app.observability.logging import configure_logging
 from app.observability.shared_metrics import MULTIPROCESS_DIR, emptied_folder
-from app.settings import CONFIG_VARIABLE, SERVICE_PATH, Settings
+from app.settings import CONFIG_VARIABLE, EVERYWHERE, SERVICE_PATH, Settings
 from app.throttle.opening import open_budget
 
 _WELCOME = """\
@@ -22,6 +22,9 @@ dermzoo serves DICOMweb at {base}{path}
   API       {base}/docs
   health    {base}/readyz    metrics {base}/metrics    your quota {base}/quota
 Stop it with Ctrl-C. Not for clinical use."""
+
+_WELCOME_TO_OTHERS = """
+It listens on every address, and its answers name this one. Set DERMZOO_PUBLIC_URL to what others reach."""
 
 _WELCOME_OF_DIMSE = """
   DICOM     {title} at {host}:{port}; try
@@ -36,6 +39,8 @@ def prepare(config: Path | None, options: Mapping[str, object]) -> Prepared:
     os.environ.update(environment)  # in time for prometheus_client, should this process serve
     _check(settings)
     welcome = _WELCOME.format(base=settings.base_url, path=SERVICE_PATH)
+    if settings.host in EVERYWHERE and not settings.public_url:
+        welcome += _WELCOME_TO_OTHERS
     if settings.dimse:
         welcome += _WELCOME_OF_DIMSE.format(
             title=settings.dimse_ae_title, host=settings.host, port=settings.dimse_port

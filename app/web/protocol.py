@@ -130,6 +130,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._in_body = True
         self._body_looks = self._body_bytes = 0
+        if not self.url.startswith(b"/") and b"://" in self.url:
+            # RFC 9112 3.2.2: a target that names a host is meant, whatever Host says.
+            others = [field for field in self.headers if field[0] != b"host"]
+            self.headers[:] = [(b"host", self.url.split(b"/", 3)[2]), *others]
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:

@@ -235,6 +235,7 @@ def test_poison(tmp_path: Path) -> None:
     """T8: whatever one client sends along, another gets what it would have got without it."""
     oddities = [
         {"Host": "evil.example"},
+        {"Host": "localhost:81"},
         {"X-Forwarded-Host": "evil.example", "X-Forwarded-Proto": "gopher"},
         {"X-Original-URL": "/admin", "X-Rewrite-URL": "/admin"},
         {"Accept-Encoding": "gzip, br"},

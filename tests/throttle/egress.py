@@ -81,7 +81,7 @@ class Egress:
         self._last = time.monotonic()
 
     def _ask_http(self, source, port, path):
-        request = f"GET {path} HTTP/1.1\r\nHost: x\r\nAccept: */*\r\nConnection: close\r\n\r\n".encode()
+        request = f"GET {path} HTTP/1.1\r\nHost: 127.1.1.1\r\nConnection: close\r\n\r\n".encode()
         while self._goes_on():
             head = b""
             with suppress(OSError), self.connected(source, port) as peer:

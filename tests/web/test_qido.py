@@ -59,10 +59,9 @@ def test_includefield_in_all_its_spellings(archive: Archive) -> None:
 
 
 def test_retrieve_urls_lead_back(archive: Archive) -> None:
-    """Item 43: the public root, whatever Host says."""
-    answer = archive.client.get(
-        "/instances", params={"SOPInstanceUID": uid("p1")}, headers={"Host": "evil.example"}
-    )
+    """Item 43: the public root, by whichever name it was asked."""
+    forged = {"Host": "localhost:1", "X-Forwarded-Host": "evil.example", "Forwarded": "host=evil.example"}
+    answer = archive.client.get("/instances", params={"SOPInstanceUID": uid("p1")}, headers=forged)
     (found,) = answer.json()
     url = found["00081190"]["Value"][0]
     assert url.startswith(archive.server.dicomweb_url)

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from app.settings import Settings
+from app.settings import HostName, Settings
 from tools.docs.tables import code, table
 
 
@@ -70,4 +70,8 @@ def _values(field: FieldInfo) -> str:
         return "path"
     if get_origin(kind) is dict:
         return "table"
-    return "networks" if get_origin(kind) in {tuple, UnionType} else "text"
+    if get_origin(kind) is UnionType:
+        return "path"
+    if get_origin(kind) is tuple:
+        return "names" if get_args(kind)[0] is HostName else "networks"
+    return "text"
