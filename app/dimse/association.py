@@ -1,6 +1,7 @@
 """One association: messages in and out (PS3.7 6.3, PS3.8 Annex E), whichever side asked for it."""
 
 import struct
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -20,7 +21,7 @@ from app.dimse.commands import (
 )
 from app.dimse.errors import Aborted, ProtocolError, Released, Stopping
 from app.dimse.negotiation import Agreement, Context
-from app.dimse.status import PENDING, PENDING_UNSUPPORTED_KEYS, Status
+from app.dimse.status import CANCEL, PENDING, PENDING_UNSUPPORTED_KEYS, SUCCESS, Status
 
 _IS_COMMAND, _IS_LAST = 1, 2
 _PDV_HEADER = struct.Struct(">IBB")
@@ -34,6 +35,8 @@ _AFFECTED = {
 }
 
 LONGEST_IDENTIFIER = 1024 * 1024
+_IN_ORDER = frozenset({SUCCESS, PENDING, PENDING_UNSUPPORTED_KEYS, CANCEL})
+_MOST_REASONS, _LONGEST_REASON = 10, 200  # of what the log tells
 
 
 class Fragment(NamedTuple):
@@ -75,9 +78,10 @@ class Association:
         self.agreement = agreement
         self.wire = wire
         self.stopping, self.over = wire.stopping, wire.over
+        self.refused: Counter[str] = Counter()  # for the log: statuses with the reason
         self._is_idle = False
         self._fragments = self._received()
-        self._capacity = agreement.longest_pdu - _PDV_OVERHEAD
+        self._capacity = (agreement.longest_pdu - _PDV_OVERHEAD) & ~1  # even, as all that is encoded
         self._pending: list[bytes | memoryview] = []
         self._response: Message | None = None  # that came while we looked for a C-CANCEL
 
@@ -176,9 +180,17 @@ class Association:
             command[Element.ACTION_TYPE_ID] = message.command[Element.ACTION_TYPE_ID]
         if comment and status not in {PENDING, PENDING_UNSUPPORTED_KEYS}:
             command[Element.ERROR_COMMENT] = comment
+        if status not in _IN_ORDER:
+            self.note(status, comment)
         command |= more or {}
         pieces = () if identifier is None else (identifier,)
         self.send(message.context.context_id, command, pieces, later=later)
+
+    def note(self, status: Status, why: str = "") -> None:
+        """Remember what was refused or has failed, and why: the log tells it, of ten reasons at most."""
+        reason = f"{status.code:04X} {why or status.meaning}"[:_LONGEST_REASON]
+        is_one_more = reason not in self.refused and len(self.refused) >= _MOST_REASONS
+        self.refused["others" if is_one_more else reason] += 1
 
     def send(
         self, context_id: int, command: Command, data_set: Iterable[bytes] = (), *, later: bool = False

@@ -112,7 +112,7 @@ def _element(element: Element, value: Value) -> bytes:
         raw = _SHORT.pack(value)
     else:
         if element == Element.ERROR_COMMENT:
-            value = value[:_COMMENT_LENGTH]
+            value = value[:_COMMENT_LENGTH].replace("\\", "/")  # one value of LO
         raw = value.encode("ascii", "replace")
         if len(raw) % 2:
             raw += b"\0" if element in _UIDS else b" "

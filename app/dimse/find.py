@@ -65,7 +65,7 @@ def find(session: Session, message: Message) -> None:
 def _answer_all(session: Session, message: Message, identifier: Identifier) -> bool:
     """Send the pending responses; return False if the caller cancelled."""
     implicit = message.context.transfer_syntax == IMPLICIT_VR_LITTLE_ENDIAN
-    lower = _has_unsupported_keys(identifier)
+    is_doubtful = _has_unsupported_keys(identifier) or identifier.has_bytes()
     doubtful = set() if session.title.source.matches_every_key else _matched_tags(identifier)
     is_cancelled = Cancellation(session.association, message)
     for number, found in enumerate(_results(session, message, identifier, is_cancelled)):
@@ -73,7 +73,7 @@ def _answer_all(session: Session, message: Message, identifier: Identifier) -> b
             return False
         session.association.respond(
             message,
-            PENDING_UNSUPPORTED_KEYS if lower or doubtful - found.keys() else PENDING,
+            PENDING_UNSUPPORTED_KEYS if is_doubtful or doubtful - found.keys() else PENDING,
             identifier=answer(identifier, found, session.title.ae_title, implicit=implicit),
             later=number % _TOGETHER != 0,
         )

@@ -35,9 +35,9 @@ NOT_KEYS = frozenset(
         "00080053",
         RETRIEVE_AE_TITLE,
         INSTANCE_AVAILABILITY,
-        "00080201",
     }
 )
+_TIMEZONE_OFFSET = "00080201"  # says how to read the other keys; is returned, and matches nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +57,14 @@ class Identifier:
     def matching_keys(self) -> Iterator[tuple[str, str]]:
         """Yield each key, or dotted path of keys, with its value as text; universal ones are empty."""
         for tag, attribute in self.attributes.items():
-            if tag not in NOT_KEYS and not tag.endswith("0000"):
+            if tag == _TIMEZONE_OFFSET:
+                yield tag, ""
+            elif tag not in NOT_KEYS and not tag.endswith("0000"):
                 yield from _keys(tag, attribute)
+
+    def has_bytes(self) -> bool:
+        """Whether a key has a value of bytes, as of VR UN: nothing is matched with it."""
+        return any(map(_has_bytes, self.attributes.values()))
 
     def unique_values(self, level: str) -> tuple[str, ...]:
         """Return the values of the unique key of a level."""
@@ -110,6 +116,12 @@ def _keys(path: str, attribute: Attribute) -> Iterator[tuple[str, str]]:
     else:
         for tag, inner in values[0].items():
             yield from _keys(f"{path}.{tag}", inner)
+
+
+def _has_bytes(attribute: Attribute) -> bool:
+    if attribute["vr"] != "SQ":
+        return "InlineBinary" in attribute
+    return any(_has_bytes(inner) for item in attribute.get("Value", ()) for inner in (item or {}).values())
 
 
 def _text(value: Any) -> str:  # noqa: ANN401 whatever the JSON model holds

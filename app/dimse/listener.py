@@ -9,18 +9,20 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from pynetdicom.pdu_primitives import A_ASSOCIATE
+
 from app.archive.archive import Archive
 from app.archive.commitment import Commitments
 from app.dimse import pdu
 from app.dimse.association import Association
 from app.dimse.errors import Aborted, AssociationEnded, ProtocolError, Released
 from app.dimse.gate import Gate
-from app.dimse.negotiation import agree, read_request
+from app.dimse.negotiation import Refused, agree, read_request, refused_at_sight
 from app.dimse.peers import Peers
 from app.dimse.services import serve_message
 from app.dimse.session import Session
 from app.dimse.slots import Slots
-from app.dimse.titles import Titles
+from app.dimse.titles import Title, Titles
 from app.dimse.toll import Toll
 from app.dimse.upstreams import OpenUpstreams
 from app.observability.associations import AssociationMetrics
@@ -32,10 +34,9 @@ LINGER_S = 1.0
 ABORT_S = 2.5  # until those who wait have noticed that it is over, and their peers been told
 _META = pdu.HEADER_BYTES
 
-# PS3.8 Table 9-21: source and reason of a rejection.
-_NO_REASON_GIVEN = (1, 1)
-_CALLED_AE_TITLE_UNKNOWN = (1, 7)
-_LOCAL_LIMIT_EXCEEDED = (3, 2)
+_DENIED = Refused(1, 1, "denied by the budget")
+_OVER_BUDGET = Refused(3, 2, "over the budget", is_transient=True)
+_TOO_MANY = Refused(3, 2, "too many associations", is_transient=True)
 
 logger = logging.getLogger("dermzoo.dimse")
 
@@ -76,7 +77,7 @@ class Listener:
         slot = self.slots.take(address)
         if slot is None:
             wire = pdu.Wire(connection, idle_s=LINGER_S, pdu_s=LINGER_S)
-            self._refuse(wire, address, _LOCAL_LIMIT_EXCEEDED, "too many associations", transient=True)
+            self._refuse(wire, address, _TOO_MANY)
             wire.close()
             return
         thread = threading.Thread(
@@ -112,17 +113,9 @@ class Listener:
             _abort(wire, error)
             self._log(address, {"result": "aborted", "reason": str(error)})
             return
-        called = request.called_ae_title.strip()
-        title = self.titles.called(called)
-        if title is None:
-            self._refuse(wire, address, _CALLED_AE_TITLE_UNKNOWN, f"called {called!r}")
-            return
-        refusal = toll.refusal()
-        if refusal is not None and refusal.is_denied:
-            self._refuse(wire, address, _NO_REASON_GIVEN, "denied by the budget")
-            return
-        if refusal is not None:
-            self._refuse(wire, address, _LOCAL_LIMIT_EXCEEDED, "over the budget", transient=True)
+        title = refused_at_sight(first[_META:], request) or self._called(request, toll)
+        if isinstance(title, Refused):
+            self._refuse(wire, address, title, request)
             return
         agreement, acceptance = agree(request, private_too=settings.dimse_private_sop_classes)
         session = Session(
@@ -137,6 +130,16 @@ class Listener:
             commitments=self.commitments,
         )
         self._converse(session, acceptance)
+
+    def _called(self, request: A_ASSOCIATE, toll: Toll) -> Title | Refused:
+        """Return what the caller has called, or why it may not."""
+        called = request.called_ae_title.strip()
+        title = self.titles.called(called)
+        if title is None:
+            return Refused(1, 7, f"called {called!r}")
+        if refusal := toll.refusal():
+            return _DENIED if refusal.is_denied else _OVER_BUDGET
+        return title
 
     def _converse(self, session: Session, acceptance: bytes) -> None:
         """Answer request after request until the association ends; log it."""
@@ -165,18 +168,17 @@ class Listener:
             self.metrics.count(result, session.counts, wire.bytes_in, wire.bytes_out)
 
     def _refuse(
-        self,
-        wire: pdu.Wire,
-        address: str,
-        source_and_reason: tuple[int, int],
-        why: str,
-        *,
-        transient: bool = False,
+        self, wire: pdu.Wire, address: str, refused: Refused, request: A_ASSOCIATE | None = None
     ) -> None:
-        source, reason = source_and_reason
+        facts: dict[str, object] = {"result": "rejected", "reason": refused.message}
+        if request is not None:
+            facts["calling_ae_title"] = request.calling_ae_title.strip()
+            facts["called_ae_title"] = request.called_ae_title.strip()
         with suppress(AssociationEnded):
-            wire.write(pdu.reject_pdu(transient=transient, source=source, reason=reason))
-        self._log(address, {"result": "rejected", "reason": why})
+            wire.write(
+                pdu.reject_pdu(transient=refused.is_transient, source=refused.source, reason=refused.reason)
+            )
+        self._log(address, facts)
         self.metrics.count("rejected", {}, 0, 0)
 
     def _log(self, address: str, facts: dict[str, object]) -> None:
@@ -193,6 +195,7 @@ def _facts(session: Session) -> dict[str, object]:
         "implementation": agreement.implementation,
         "contexts": len(agreement.contexts),
         "counts": dict(session.counts),
+        "refused": dict(session.association.refused),
         "bytes_in": wire.bytes_in,
         "bytes_out": wire.bytes_out,
         "budget_wait_s": round(session.toll.waited_s, 3),

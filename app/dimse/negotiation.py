@@ -71,11 +71,12 @@ class Agreement:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """An A-ASSOCIATE-RJ (PS3.8 Table 9-21)."""
+    """An A-ASSOCIATE-RJ (PS3.8 Table 9-21), and what the log says of it."""
 
     source: int
     reason: int
     message: str
+    is_transient: bool = False
 
 
 def read_request(body: bytes) -> A_ASSOCIATE:
@@ -89,6 +90,15 @@ def read_request(body: bytes) -> A_ASSOCIATE:
     if not primitive.presentation_context_definition_list:
         raise ProtocolError("the A-ASSOCIATE-RQ proposes no presentation context", INVALID_PARAMETER)
     return primitive
+
+
+def refused_at_sight(body: bytes, request: A_ASSOCIATE) -> Refused | None:
+    """Return why a request is none of this protocol (PS3.8 9.3.2): its version, its application context."""
+    if not body[1] & 1:
+        return Refused(2, 2, "protocol version 1 is not proposed")
+    if request.application_context_name != APPLICATION_CONTEXT:
+        return Refused(1, 2, f"the application context is {str(request.application_context_name)!r}")
+    return None
 
 
 def agree(request: A_ASSOCIATE, *, private_too: bool) -> tuple[Agreement, bytes]:
@@ -170,7 +180,7 @@ def _known_syntaxes(abstract_syntax: str, *, private_too: bool) -> Sequence[str]
 def _context(result: PresentationContext, roles: dict[str, Any]) -> Context:
     """Note who asks: the requestor, unless it chose other roles for the SOP class (PS3.7 D.3.3.4)."""
     abstract = str(result.abstract_syntax)
-    role = None if abstract in QUERY_RETRIEVE else roles.get(abstract)
+    role = roles.get(abstract) if _has_roles(abstract) else None
     return Context(
         context_id=int(result.context_id or 0),
         abstract_syntax=abstract,
@@ -181,13 +191,18 @@ def _context(result: PresentationContext, roles: dict[str, Any]) -> Context:
 
 
 def _role_answers(roles: dict[str, Any], accepted: set[str]) -> Iterable[Any]:
-    """Take every role that a peer proposes for what we accepted; query and retrieve have but one."""
+    """Take every role that a peer proposes for what we accepted and can be both sides of."""
     for uid, role in roles.items():
-        if uid in accepted and uid not in QUERY_RETRIEVE:
+        if uid in accepted and _has_roles(uid):
             answer = SCP_SCU_RoleSelectionNegotiation()
             answer.sop_class_uid = uid
             answer.scu_role, answer.scp_role = bool(role.scu_role), bool(role.scp_role)
             yield answer
+
+
+def _has_roles(abstract_syntax: str) -> bool:
+    """Whether roles are negotiated: we ask nobody who is connected to echo or to search."""
+    return abstract_syntax != VERIFICATION and abstract_syntax not in QUERY_RETRIEVE
 
 
 def _extended(sop_class_uid: str, information: bytes) -> Extended:

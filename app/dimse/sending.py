@@ -83,14 +83,14 @@ def make_ready(
         return None
     except NotLicensed:
         return NOT_LICENSED
-    except ArchiveError:
-        return PROCESSING_FAILURE
+    except ArchiveError as error:
+        return PROCESSING_FAILURE._replace(meaning=str(error))
     size = min(PIECE_BYTES, file.size - start)
     try:
         first = file.read(start, size)
-    except ArchiveError:
+    except ArchiveError as error:
         file.close()
-        return PROCESSING_FAILURE
+        return PROCESSING_FAILURE._replace(meaning=str(error))
     if start + size < file.size:
         return Ready(contexts[syntax].context_id, first, file, start + size)
     file.close()

@@ -63,8 +63,8 @@ _CANCELLED = "C-CANCEL arrived"
 _OTHER_CONTEXT = "the request does not belong in its presentation context"
 _MAY_NOT = "the caller may not: peers.toml does not say that it may"
 _NO_UNIQUE_KEYS = (
-    "there is no identifier; its level is not one of the model; a unique key is missing; a value is not of "
-    "its VR; or a sequence has more than one item"
+    "there is no identifier; its level is not one of the model; a unique key is missing, or has a wild card "
+    "where it has to be one value; a value is not of its VR; or a sequence has more than one item"
 )
 
 # What is answered to which request, and when. tests/dimse/test_statuses.py has a scenario for each row, and
@@ -89,7 +89,7 @@ STATUSES: dict[str, tuple[tuple[Status, str], ...]] = {
         (PENDING, "one match"),
         (
             PENDING_UNSUPPORTED_KEYS,
-            "one match; a key of a lower level was not matched, or one that an upstream does not return",
+            "one match; a key of a lower level, of bytes, or that an upstream does not return is not matched",
         ),
         (SUCCESS, "there are no more matches"),
         (CANCEL, _CANCELLED),

@@ -90,6 +90,8 @@ def select(source: Source, identifier: Identifier, is_cancelled: IsCancelled) ->
     """
     if not identifier.unique_values(identifier.level):
         raise InvalidQuery(f"{identifier.level} needs its unique key")
+    if any({"*", "?"} & set(value) for level in UNIQUE_KEYS for value in identifier.unique_values(level)):
+        raise InvalidQuery("A unique key of a retrieval has no wild card")
     matches = tuple(
         (UNIQUE_KEYS[level], parse_match(UNIQUE_KEYS[level], "\\".join(values)))
         for level in UNIQUE_KEYS
@@ -120,6 +122,8 @@ def send_selected(
         for selected, outcome in zip(selection, outcomes, strict=False):
             progress.note(selected, outcome)
             session.counts["sent" if outcome == SUCCESS else "not sent"] += 1
+            if outcome != SUCCESS:
+                session.association.note(outcome)
             if session.toll.had_its_time:
                 why = SPENT
                 progress.give_up(selection[len(selection) - progress.remaining :])

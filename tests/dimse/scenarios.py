@@ -23,7 +23,7 @@ from tests.dimse.stage import (
     reaches,
     status,
 )
-from tests.factories import make_instance
+from tests.factories import make_instance, uid
 
 # In every service
 
@@ -197,6 +197,15 @@ def found(stage):
 def found_without_the_keys_of_a_lower_level(stage):
     answers = stage.find(identifier(SeriesDescription="Arm", **STUDY))
     assert [command[Element.STATUS] for command, _ in answers] == [0xFF01, 0x0000]
+
+
+@reaches("C-FIND", 0xFF01)
+def found_without_a_key_of_bytes(stage):
+    keys = {"SeriesInstanceUID": uid("series"), "ICCProfile": b"\0\0"}
+    *found, last = [
+        command[Element.STATUS] for command, _ in stage.find(identifier("IMAGE", **keys, **STUDY))
+    ]
+    assert (set(found), last) == ({0xFF01}, 0x0000)
 
 
 @reaches("C-FIND", 0xFE00)

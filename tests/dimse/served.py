@@ -1,5 +1,6 @@
 """A `dermzoo serve --dimse` with the sample corpus: its listener processes, and programs that talk to it."""
 
+import json
 import os
 import subprocess
 import sys
@@ -27,7 +28,7 @@ class Served:
         self.port = int(settings["dimse_port"])
 
     def start(self) -> "Served":
-        self.server.run("migrate")
+        self.server.migrate()
         self.server.run(
             "import", "isic", "--images", SAMPLE / "images", "--metadata", SAMPLE / "metadata.csv"
         )
@@ -101,6 +102,17 @@ class Served:
                         if (held := inodes.get(str(file.readlink()))) is not None:
                             owners[held] = int(folder.name)
         return owners
+
+    def lines(self, **facts: object) -> list[dict[str, object]]:
+        """The log lines so far of associations that have these facts; those of others may come late."""
+        lines = [json.loads(line) for line in self.server.log.splitlines(True) if line.endswith("}\n")]
+        return [line for line in lines if line["message"] == "association" and facts.items() <= line.items()]
+
+    def line(self, **facts: object) -> dict[str, object]:
+        """The one line that has these facts, when it has come."""
+        self.wait(lambda: self.lines(**facts))
+        [line] = self.lines(**facts)
+        return line
 
     def wait(self, condition) -> None:
         """Wait until a condition holds, looking again and again."""

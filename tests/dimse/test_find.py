@@ -43,6 +43,7 @@ def held(tmp_path_factory):
             PatientName="Müller^Anna",
             StudyDate=date,
             StudyTime=time,
+            TimezoneOffsetFromUTC="+0100",
             AcquisitionDate=date,
             AcquisitionTime=time,
             AnatomicRegionSequence=[code(region)],
@@ -189,6 +190,14 @@ def test_an_empty_sequence_matches_everything_and_comes_back_whole(call, asked):
     assert status == 0x0000
     [item] = found.AnatomicRegionSequence
     assert [item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning] == ["LEG", "SCT", "leg"]
+
+
+def test_an_offset_from_utc_is_returned_and_matches_nothing(call):
+    # PS3.4 C.4.1.1.3: it says how to read times
+    keys = {"StudyInstanceUID": uid(NIGHT), "SeriesInstanceUID": uid(NIGHT)}
+    for asked in ("", "-0500"):
+        [found] = call().find("IMAGE", TimezoneOffsetFromUTC=asked, **keys)[1]
+        assert found.TimezoneOffsetFromUTC == "+0100"
 
 
 def test_two_items_are_no_key(call):

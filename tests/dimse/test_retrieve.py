@@ -131,6 +131,8 @@ def test_a_patient_in_patient_root(held):
         answers = get(peer, identifier("PATIENT", PatientID="EXAMPLE_1"), PATIENT_GET)
         assert counts(answers) == (None, 3, 0, 0)
         assert status(get(peer, identifier("STUDY", StudyInstanceUID=uid("study")), PATIENT_GET)) == 0xA900
+        # a unique key is one value, or a list of UIDs (PS3.4 C.4.3.1.3.1)
+        assert status(get(peer, identifier("PATIENT", PatientID="EXAMPLE_?"), PATIENT_GET)) == 0xA900
 
 
 def test_relational_retrieval_only_where_it_was_negotiated(held):
