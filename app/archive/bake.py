@@ -1,7 +1,7 @@
 """Copies of files with what is shown beside them written into them; the archive's own are never changed."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,11 +24,13 @@ class Baked:
     held: Held | None = None
     problem: str = ""
     was_there: bool = False
+    is_left_out: bool = False  # under another licence
 
 
-def bake(archive: Archive, folder: Path) -> Iterator[Baked]:
+def bake(archive: Archive, folder: Path, licences: Collection[str] | None = None) -> Iterator[Baked]:
     """Write a copy of each instance of which more is shown than its file says into a folder.
 
+    With `licences` those alone that are under one of them.
     A copy that is there is not made again, and none is ever seen half-written. Raises StorageFailed when the
     folder cannot be written.
     """
@@ -36,7 +38,7 @@ def bake(archive: Archive, folder: Path) -> Iterator[Baked]:
     while page := _page(archive, after):
         after = page[-1][0]
         for _, reference, shown in page:
-            yield _bake(archive, folder, reference, shown)
+            yield _bake(archive, folder, reference, shown, licences)
 
 
 def _page(archive: Archive, after: int) -> list[tuple[int, Reference, bytes]]:
@@ -44,11 +46,15 @@ def _page(archive: Archive, after: int) -> list[tuple[int, Reference, bytes]]:
         return overlaid(connection, after, _AT_ONCE)
 
 
-def _bake(archive: Archive, folder: Path, reference: Reference, shown: bytes) -> Baked:
+def _bake(
+    archive: Archive, folder: Path, reference: Reference, shown: bytes, licences: Collection[str] | None
+) -> Baked:
     uid = reference.sop_instance_uid or ""
     target = folder / f"{uid}.dcm"
     try:
         held = retrieve_instance(archive, reference)
+        if licences is not None and held.licence_id not in licences and not target.exists():
+            return Baked(uid, target, held, is_left_out=True)
         file = file_of(archive, held)
         if target.exists():
             return Baked(uid, target, held, was_there=True)

@@ -1,6 +1,6 @@
 """Reading what is held, for WADO-RS and C-GET alike: the file as received, or converted in the cage."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -30,10 +30,15 @@ def retrieve_instance(archive: Archive, reference: Reference) -> Held:
     return retrieve_instances(archive, reference)[0]
 
 
-def retrieve_metadata(archive: Archive, reference: Reference) -> list[bytes]:
-    """Return the DICOM JSON of each instance; the byte 0x01 stands for the service root."""
+def retrieve_metadata(
+    archive: Archive, reference: Reference, licences: Collection[str] | None = None
+) -> list[bytes]:
+    """Return the DICOM JSON of each instance; the byte 0x01 stands for the service root.
+
+    With `licences` of those alone that are under one of them, which may be none.
+    """
     with archive.catalog.read() as connection:
-        return documents(connection, reference)
+        return documents(connection, reference, licences)
 
 
 def retrieve_licensed(archive: Archive, reference: Reference) -> tuple[list[Held], int]:

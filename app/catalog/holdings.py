@@ -1,6 +1,6 @@
 """Looking up what is held: instances with the place of their bytes, and their documents."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -142,13 +142,22 @@ def held_named(connection: Connection, sop_instance_uids: Iterable[str]) -> list
     return [Held(*row) for row in rows]
 
 
-def documents(connection: Connection, reference: Reference) -> list[bytes]:
-    """Return the DICOM JSON of the instances of a resource, in order; errors as of held_instances()."""
-    parameters: dict[str, Any] = dict(reference.parameters())
-    statement = _documents if reference.scope is None else _documents_within
-    within = parameters | {"scope": reference.scope}
-    rows = statement(connection.dialect, len(parameters)).rows(connection, within)
-    if not rows:
+def documents(
+    connection: Connection, reference: Reference, licences: Collection[str] | None = None
+) -> list[bytes]:
+    """Return the DICOM JSON of the instances of a resource, in order; errors as of held_instances().
+
+    With `licences` those alone that are under one of them, which may be none.
+    """
+    parameters = reference.parameters()
+    statement = _documents(
+        connection.dialect, len(parameters), reference.scope is not None, licences is not None
+    )
+    values = {**parameters, "scope": reference.scope, "licences": sorted(licences or ())}
+    rows = statement.rows(connection, values)
+    if not rows and licences is not None:
+        held_instances(connection, reference)
+    elif not rows:
         raise absence(connection, reference) if reference.scope is None else _not_here(reference)
     return [unpack(row.packed) for row in rows]
 
@@ -203,12 +212,6 @@ def _held_within(depth: int) -> Select[Any]:
     return _below(_with_files(), depth).where(is_within(Level.INSTANCE, Sieve.EACH))
 
 
-@prepared
-def _documents_within(depth: int) -> Select[Any]:
-    documents_below = _below(select(document.c.packed).join_from(document, instance), depth)
-    return documents_below.where(is_within(Level.INSTANCE, Sieve.EACH))
-
-
 def _with_files() -> Select[Any]:
     statement = select(*_HELD).join_from(instance, file, instance.c.file_id == file.c.id)
     statement = statement.outerjoin(folder, file.c.folder_id == folder.c.id)
@@ -216,8 +219,12 @@ def _with_files() -> Select[Any]:
 
 
 @prepared
-def _documents(depth: int) -> Select[Any]:
-    return _below(select(document.c.packed).join_from(document, instance), depth)
+def _documents(depth: int, is_scoped: bool, is_on_terms: bool) -> Select[Any]:  # noqa: FBT001 keys of the cache
+    found = _below(select(document.c.packed).join_from(document, instance), depth)
+    if is_on_terms:
+        found = found.join(terms, instance.c.terms_id == terms.c.id)
+        found = found.where(terms.c.licence_id.in_(bindparam("licences", expanding=True)))
+    return found.where(is_within(Level.INSTANCE, Sieve.EACH)) if is_scoped else found
 
 
 def _below(statement: Select[Any], depth: int) -> Select[Any]:

@@ -1,11 +1,11 @@
 """Instances that share a fact: of one lesion, one patient, one case; each with all of its facts."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, Select, func, select
 
-from app.catalog.corpus_models import fact
+from app.catalog.corpus_models import fact, terms
 from app.catalog.counts import chunks
 from app.catalog.models import instance, series, study
 from app.dicom.private_block import tag_of_element
@@ -25,9 +25,16 @@ class Relative:
         return next(iter(self.facts.get(number, ())), None)
 
 
-def relatives(connection: Connection, number: int, value: str, limit: int) -> tuple[int, list[Relative]]:
-    """Return how many instances have a value of a private element, and the first of them as registered."""
-    shared = (fact.c.attribute == int(tag_of_element(number), 16), fact.c.value == value)
+def relatives(
+    connection: Connection, number: int, value: str, limit: int, licences: Collection[str] | None = None
+) -> tuple[int, list[Relative]]:
+    """Return how many instances have a value of a private element, and the first of them as registered.
+
+    With `licences` those alone that are under one of them.
+    """
+    shared = [fact.c.attribute == int(tag_of_element(number), 16), fact.c.value == value]
+    if licences is not None:
+        shared.append(fact.c.instance_id.in_(_under(licences)))
     total = connection.execute(select(func.count()).select_from(fact).where(*shared)).scalar_one()
     return total, _found(connection, select(fact.c.instance_id).where(*shared), limit)
 
@@ -49,6 +56,11 @@ def _found(connection: Connection, numbers: Select[int], limit: int) -> list[Rel
     ).all()
     facts = facts_by_instance(connection, [row.id for row in rows])
     return [Relative(*row[1:], facts.get(row.id, {})) for row in rows]
+
+
+def _under(licences: Collection[str]) -> Select[int]:
+    named = select(terms.c.id).where(terms.c.licence_id.in_(licences))
+    return select(instance.c.id).where(instance.c.terms_id.in_(named))
 
 
 def facts_by_instance(connection: Connection, instance_ids: Sequence[int]) -> dict[int, dict[int, list[str]]]:

@@ -12,6 +12,7 @@ from app.catalog.overlays import count_overlaid
 from app.cli.configuration import config_option, read_settings
 from app.cli.opening import opened_archive
 from app.cli.progress import progress
+from app.cli.terms import Licences, terms_options
 from app.corpus.rights import Rights, licence_text
 
 IMAGES_NAME, LICENCES_NAME = "images", "LICENSE.txt"
@@ -19,9 +20,10 @@ IMAGES_NAME, LICENCES_NAME = "images", "LICENSE.txt"
 
 @click.command(name="bake")
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@terms_options
 @click.option("--json", "as_json", is_flag=True, help="Print a report for programs.")
 @config_option
-def bake_command(folder: Path, config: Path | None, *, as_json: bool) -> None:
+def bake_command(folder: Path, config: Path | None, *, as_json: bool, licences: Licences) -> None:
     """Write copies of files with their facts in them to FOLDER/images, for programs that read files.
 
     What `dermzoo metadata apply` joined is shown by the server beside files that stay as they came; in these
@@ -37,10 +39,13 @@ def bake_command(folder: Path, config: Path | None, *, as_json: bool) -> None:
         with archive.catalog.read() as connection:
             total = count_overlaid(connection)
         with progress(total, "baking", sys.stderr) as shown:
-            for each in bake(archive, images):
+            for each in bake(archive, images, licences):
                 shown.advance()
                 if each.held is None:
                     problems.append(each)
+                    continue
+                if each.is_left_out:
+                    outcomes["left out"] += 1
                     continue
                 outcomes["already there" if each.was_there else "written"] += 1
                 terms = Rights(each.held.licence_id, None, each.held.attribution)
@@ -57,6 +62,7 @@ def _tell(outcomes: Counter[str], problems: list[Baked], folder: Path, *, as_jso
         report = {
             "written": outcomes["written"],
             "already_there": outcomes["already there"],
+            "left_out": outcomes["left out"],
             "refused": refused,
         }
         click.echo(orjson.dumps(report, option=orjson.OPT_INDENT_2).decode())
@@ -64,6 +70,8 @@ def _tell(outcomes: Counter[str], problems: list[Baked], folder: Path, *, as_jso
     for each in problems:
         click.echo(f"refused: {each.sop_instance_uid}: {each.problem}")
     counted = f"{outcomes['written']} written, {outcomes['already there']} already there"
+    if outcomes["left out"]:
+        counted += f", {outcomes['left out']} under other licences"
     click.echo(f"{counted}, {len(problems)} refused, in {folder}.")
     if not outcomes and not problems:
         click.echo("Nothing is shown beside any file. Next: dermzoo metadata apply --help")

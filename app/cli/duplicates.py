@@ -16,6 +16,7 @@ from app.catalog.fingerprints import Pictured, count_without, pictured
 from app.cli.configuration import config_option, read_settings
 from app.cli.opening import opened_archive
 from app.cli.progress import progress
+from app.cli.terms import Licences, terms_options, under
 from app.corpus.duplicates import HASH_BITS, NEAR_BITS, Pair, near_pairs, perceptual_hash, same_pixels
 
 COLUMNS = ("kind", "bits", "first", "second", "first_sop_instance_uid", "second_sop_instance_uid")
@@ -51,10 +52,13 @@ class Found:
     show_default=True,
     help=f"How many of the {HASH_BITS} bits of the perceptual hash of two images may differ.",
 )
+@terms_options
 @click.option("--json", "as_json", is_flag=True, help="Print a report for programs.")
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write pairs as CSV.")
 @config_option
-def duplicates(most_bits: int, config: Path | None, output: Path | None, *, as_json: bool) -> None:
+def duplicates(
+    most_bits: int, config: Path | None, output: Path | None, *, as_json: bool, licences: Licences
+) -> None:
     """List images that are the same or nearly so; nothing is merged or deleted.
 
     Each image is decoded once, in a process of its own, and what it looks like is kept: a run that is ended
@@ -64,9 +68,12 @@ def duplicates(most_bits: int, config: Path | None, output: Path | None, *, as_j
     with opened_archive(read_settings(config)) as archive:
         _look(archive)
         with archive.catalog.read() as connection:
-            images = pictured(connection)
+            every = pictured(connection)
+        images = under(archive, every, licences)
         unseen = sum(one.is_looked_at and one.pixels_sha256 is None for one in images)
-        found = Found(same_files(archive), same_pixels(images), list(near_pairs(images, most_bits)), unseen)
+        names = {one.sop_instance_uid for one in images}
+        files = [one for one in same_files(archive) if licences is None or one[1] in names]
+        found = Found(files, same_pixels(images), list(near_pairs(images, most_bits)), unseen)
     if output is not None:
         _write(output, found)
     if as_json:

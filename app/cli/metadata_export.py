@@ -13,6 +13,7 @@ from app.archive.archive import Archive
 from app.cli.configuration import config_option, read_settings
 from app.cli.opening import opened_archive
 from app.cli.progress import progress
+from app.cli.terms import Licences, terms_options
 from app.corpus.isic.exporting import (
     Column,
     Form,
@@ -25,8 +26,8 @@ from app.corpus.isic.exporting import (
 from app.corpus.isic.parquet import required_parquet
 from app.corpus.isic.resuming import Asked, Noting, empty_columns, export_file
 from app.corpus.isic.tables import FORMATS, Layout
-from app.corpus.licences import LICENCE_IDS
-from app.dicom.matching import Match
+from app.dicom.matching import Match, UIDList
+from app.dicom.private_block import LICENCE_ID, tag_of_element
 from app.web.search_parameters import parse_search
 
 Matches = tuple[tuple[str, Match], ...]
@@ -51,8 +52,7 @@ _Shown = Callable[..., AbstractContextManager[Callable[[], None]]]
     help="Values under today's names, or word for word as published.",
 )  # fmt: skip
 @click.option("--missing", default="", metavar="TEXT", help="What a CSV says where nothing is known.")
-@click.option("--license", "licences", type=click.Choice(LICENCE_IDS), help="Only images under this licence.")
-@click.option("--commercial-safe", is_flag=True, help="Only images whose licence allows commercial use.")
+@terms_options
 @click.option(
     "--query", "queries", multiple=True, metavar="KEYWORD=VALUE",
     help="Only what a search with this parameter finds; may be given more than once.",
@@ -68,8 +68,7 @@ def export(  # noqa: PLR0913 one argument an option
     output: Path | None,
     form: str,
     missing: str,
-    licences: str | None,
-    commercial_safe: bool,
+    licences: Licences,
     queries: tuple[str, ...],
     list_fields: bool,
     config: Path | None,
@@ -90,7 +89,7 @@ def export(  # noqa: PLR0913 one argument an option
         required_parquet()
         if output is None and not list_fields:
             raise click.UsageError("A Parquet file is not printed. Name it: -o FILE.parquet")
-    matches = _matches(queries, licences, commercial_safe=commercial_safe)
+    matches = _matches(queries, licences)
     asked = Asked(form_of_file, matches, columns, Form(form), missing)
     with opened_archive(read_settings(config)) as archive:
         shown = partial(_shown, count_instances(archive, matches))
@@ -141,14 +140,14 @@ def _shown(total: int | None, label: str, done: int = 0) -> Iterator[Callable[[]
         yield shown.advance
 
 
-def _matches(queries: Iterable[str], licence_id: str | None, *, commercial_safe: bool) -> Matches:
+def _matches(queries: Iterable[str], licences: Licences) -> Matches:
     parameters = [_pair(query) for query in queries]
-    parameters += [("LicenseID", licence_id)] if licence_id else []
-    parameters += [("CommercialUse", "YES")] if commercial_safe else []
     parsed = parse_search(parameters)
     if len(parsed.matches) < len(parameters):
         raise click.UsageError("--query takes attributes alone, such as Modality=DMS or ISICSex=female")
-    return parsed.matches
+    if licences is None:
+        return parsed.matches
+    return (*parsed.matches, (tag_of_element(LICENCE_ID), UIDList(tuple(sorted(licences)))))
 
 
 def _pair(query: str) -> tuple[str, str]:

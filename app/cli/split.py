@@ -14,6 +14,7 @@ from app.archive.archive import Archive
 from app.catalog.fingerprints import Pictured, pictured
 from app.cli.configuration import config_option, read_settings
 from app.cli.opening import opened_archive
+from app.cli.terms import Licences, terms_options, under
 from app.corpus.classes import CLASSES, classes_of
 from app.corpus.duplicates import near_pairs, same_pixels
 from app.corpus.splits import Group, groups_of, split
@@ -62,9 +63,10 @@ def _fractions(_context: click.Context, _parameter: click.Parameter, text: str) 
     help=f"Each part has its share of every value of it: {', '.join(CLASSES)}, or `none`.",
 )
 @click.option("--without-duplicates", is_flag=True, help="Do not heed which images are alike.")
+@terms_options
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write here, not out.")
 @config_option
-def split_command(
+def split_command(  # noqa: PLR0913 one argument an option
     by: str,
     fractions: Sequence[float],
     names: str | None,
@@ -74,6 +76,7 @@ def split_command(
     output: Path | None,
     *,
     without_duplicates: bool,
+    licences: Licences,
 ) -> None:
     """Part the images without a leak, as CSV: one row for each image, with the part it is in.
 
@@ -84,7 +87,7 @@ def split_command(
     if stratify != "none" and stratify not in CLASSES:
         raise click.BadParameter(f"one of {', '.join(CLASSES)}, or none", param_hint="--stratify")
     with opened_archive(read_settings(config)) as archive:
-        images, classes = _images(archive, stratify)
+        images, classes = _images(archive, stratify, licences)
     alike = [] if without_duplicates else _alike(images)
     keys = (
         [lambda one: one.lesion_id]
@@ -110,13 +113,15 @@ def _names(names: str | None, count: int) -> tuple[str, ...]:
     return given
 
 
-def _images(archive: Archive, stratify: str) -> tuple[list[Pictured], dict[int, str]]:
+def _images(archive: Archive, stratify: str, licences: Licences) -> tuple[list[Pictured], dict[int, str]]:
     with archive.catalog.read() as connection:
         images = pictured(connection)
         classes = {} if stratify == "none" else classes_of(connection, stratify)
     if not images:
         raise click.ClickException("There are no images here. Next: dermzoo import isic --help")
-    return images, classes
+    if not (chosen := under(archive, images, licences)):
+        raise click.ClickException(f"None of {len(images)} images is under a licence that was asked for.")
+    return chosen, classes
 
 
 def _alike(images: Sequence[Pictured]) -> list[tuple[Pictured, Pictured]]:

@@ -1,15 +1,18 @@
 """What belongs together: the images of a lesion, the lesions of a patient, a confocal case, points in time.
 
-ISIC's identifiers are scoped to one cohort, and an image without one is nobody's kin.
+ISIC's identifiers are scoped to one cohort, and an image without one is nobody's kin. Where licences are
+named, images under others are left out, as if they were not there.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from app.archive.archive import Archive
 from app.catalog.kin import Relative, relatives
 from app.dicom import private_block as private
 from app.errors import NotFound
+
+Licences = Collection[str] | None  # those that are asked for
 
 MOST_IMAGES = 1000  # of a patient; the real ones have at most a few hundred
 
@@ -27,9 +30,9 @@ _NUMBERS = {"acquisition_day", "age_approx"}
 _PARTS = {"RCM: macroscopic": "macroscopic", "RCM: mosaic": "mosaics", "RCM: tile": "tiles"}
 
 
-def lesion(archive: Archive, lesion_id: str, root: str) -> dict[str, Any]:
+def lesion(archive: Archive, lesion_id: str, root: str, licences: Licences = None) -> dict[str, Any]:
     """Return a lesion and its images. `root` is the DICOMweb root of their URLs."""
-    total, images = _kin(archive, private.LESION_ID, lesion_id, "lesion")
+    total, images = _kin(archive, private.LESION_ID, lesion_id, "lesion", licences)
     days = {day for one in images if (day := _whole(one, private.ACQUISITION_DAY)) is not None}
     return {
         "id": lesion_id,
@@ -43,9 +46,9 @@ def lesion(archive: Archive, lesion_id: str, root: str) -> dict[str, Any]:
     }
 
 
-def patient(archive: Archive, patient_id: str, root: str) -> dict[str, Any]:
+def patient(archive: Archive, patient_id: str, root: str, licences: Licences = None) -> dict[str, Any]:
     """Return a patient, lesions and images. `root` is the DICOMweb root of their URLs."""
-    total, images = _kin(archive, private.PATIENT_ID, patient_id, "patient")
+    total, images = _kin(archive, private.PATIENT_ID, patient_id, "patient", licences)
     lesions: dict[str, list[Relative]] = {}
     for one in images:
         if lesion_id := one.first(private.LESION_ID):
@@ -63,9 +66,9 @@ def patient(archive: Archive, patient_id: str, root: str) -> dict[str, Any]:
     }
 
 
-def rcm_case(archive: Archive, rcm_case_id: str, root: str) -> dict[str, Any]:
+def rcm_case(archive: Archive, rcm_case_id: str, root: str, licences: Licences = None) -> dict[str, Any]:
     """Return a confocal case: its macroscopic image, mosaics and tiles."""
-    total, images = _kin(archive, private.RCM_CASE_ID, rcm_case_id, "confocal case")
+    total, images = _kin(archive, private.RCM_CASE_ID, rcm_case_id, "confocal case", licences)
     return {
         **_case(rcm_case_id, images),
         "patient_id": _shared(images, private.PATIENT_ID),
@@ -75,11 +78,14 @@ def rcm_case(archive: Archive, rcm_case_id: str, root: str) -> dict[str, Any]:
     }
 
 
-def _kin(archive: Archive, number: int, value: str, kind: str) -> tuple[int, list[Relative]]:
+def _kin(
+    archive: Archive, number: int, value: str, kind: str, licences: Licences
+) -> tuple[int, list[Relative]]:
     with archive.catalog.read() as connection:
-        total, images = relatives(connection, number, value, MOST_IMAGES)
+        total, images = relatives(connection, number, value, MOST_IMAGES, licences)
     if not images:
-        raise NotFound(f"There is no {kind} {value} here.")
+        under = "" if licences is None else f" with images under {' or '.join(sorted(licences))}"
+        raise NotFound(f"There is no {kind} {value} here{under}.")
     return total, images
 
 

@@ -5,7 +5,15 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 
-from app.dicom.matching import Level, Query, parse_match
+from app.dicom.matching import Level, Match, Query, parse_match
+from app.dicom.private_block import (
+    COMMERCIAL_USE,
+    CREATOR,
+    CREATOR_TAG,
+    LICENCE_ID,
+    tag_of_element,
+    values_of,
+)
 from app.dicom.uids import IMPLICIT_VR_LITTLE_ENDIAN
 from app.dimse.association import Message
 from app.dimse.commands import Element, Value
@@ -36,6 +44,7 @@ from app.errors import InvalidQuery
 # each sub-operation costs as much as a small instance does, on both sides.
 PENDING_EVERY_S = 0.02
 SPENT = "The budget of all callers is used up; ask for the rest later"
+_TERMS = (LICENCE_ID, COMMERCIAL_USE)
 _WARNINGS = range(0xB000, 0xC000)
 
 
@@ -86,7 +95,8 @@ class Progress:
 def select(source: Source, identifier: Identifier, is_cancelled: IsCancelled) -> list[Selected]:
     """Return the instances that an identifier addresses; raises InvalidQuery.
 
-    At its level it has one unique key or a list of them, and nothing is matched but unique keys (C.4.2.2.1).
+    At its level it has one unique key or a list of them, and nothing is matched but unique keys (C.4.2.2.1);
+    beside them, as an extension, the terms of images.
     """
     if not identifier.unique_values(identifier.level):
         raise InvalidQuery(f"{identifier.level} needs its unique key")
@@ -98,7 +108,21 @@ def select(source: Source, identifier: Identifier, is_cancelled: IsCancelled) ->
         if (values := identifier.unique_values(level))
     )
     include = frozenset({SOP_CLASS_UID, AVAILABLE_TRANSFER_SYNTAX_UID})
-    return source.select(Query(Level.INSTANCE, matches, include), is_cancelled)
+    of_terms = _of_terms(identifier)
+    if of_terms and not source.matches_every_key:
+        raise InvalidQuery("License ID and Commercial Use are no keys of a retrieval here")
+    return source.select(Query(Level.INSTANCE, (*matches, *of_terms), include), is_cancelled)
+
+
+def _of_terms(identifier: Identifier) -> tuple[tuple[str, Match], ...]:
+    """Return the keys that say on which terms an image is published: nobody is to get what he refuses."""
+    attributes = dict(identifier.attributes)
+    if not any(tag.startswith(CREATOR_TAG[:6]) for tag in attributes):  # nobody else's then, as in a search
+        attributes[CREATOR_TAG] = {"vr": "LO", "Value": [CREATOR]}
+    if any("InlineBinary" in attributes.get(tag_of_element(number), {}) for number in _TERMS):
+        raise InvalidQuery(f"License ID and Commercial Use need their private creator {CREATOR}")
+    texts = {tag_of_element(number): "\\".join(map(str, values_of(attributes, number))) for number in _TERMS}
+    return tuple((tag, parse_match(tag, text)) for tag, text in texts.items() if text.strip("* "))
 
 
 def send_selected(

@@ -29,6 +29,7 @@ from app.web.dependencies import archive_of, collection_root, principal_of, requ
 from app.web.errors import RequestError
 from app.web.search_parameters import parse_keys, parse_search
 from app.web.searching import SearchThreads
+from app.web.terms import PARAMETERS as TERMS
 
 JSON = "application/json"
 CURATE = "curate"
@@ -58,6 +59,10 @@ async def list_collections(request: Request) -> Response:
 
 async def retrieve_collection(request: Request) -> Response:
     """Describe a collection: what it holds, on which terms, and the DICOMweb root that serves it."""
+    if any(name in request.query_params for name in TERMS):
+        raise InvalidQuery(
+            f"{' and '.join(TERMS)}: ask the DICOMweb root of the collection. This is about all of it."
+        )
     archive, sees_all = archive_of(request), principal_of(request).may(CURATE)
     found = await _searches(request).run(summary_of, archive, _slug(request), sees_all=sees_all)
     return _answer(request, _told(archive.settings.base_url, found))

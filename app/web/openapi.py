@@ -17,6 +17,7 @@ from app.web.problem_forms import FORMS, PROBLEM_JSON
 from app.web.relations import RELATIONS, Related
 from app.web.search_parameters import FLAGS
 from app.web.terms import COMMERCIAL_SAFE, LICENCE
+from app.web.terms import PARAMETERS as TERMS
 from app.web.transactions import TRANSACTIONS, Transaction
 
 _PROBLEM = {
@@ -105,7 +106,8 @@ def _relation(path: str, related: Related, method: str) -> dict[str, Any]:
         "tags": ["Corpus"],
         "summary": text.partition(".")[0],
         "operationId": f"{related.__name__}_{method}",
-        "parameters": [{"name": name, "in": "path", "required": True, "schema": _TEXT}],
+        "parameters": [{"name": name, "in": "path", "required": True, "schema": _TEXT}]
+        + [_query(name, is_required=False) for name in TERMS],
         "responses": {
             "200": {"description": "What belongs together", **content},
             "304": {"description": _SUCCESSES["304"]},

@@ -14,8 +14,9 @@ from app.throttle.limits import RouteLimits
 from app.web.conditional import content_tag, is_current
 from app.web.dependencies import archive_of, run_read, service_root
 from app.web.dicomweb import READ, Endpoint, ResourceRoute
+from app.web.terms import wanted_licences
 
-Related = Callable[[Archive, str, str], dict[str, Any]]
+Related = Callable[[Archive, str, str, relations.Licences], dict[str, Any]]
 
 RELATIONS: dict[str, Related] = {
     "/lesions/{lesion_id}": relations.lesion,
@@ -35,7 +36,8 @@ def relation_routes(limits: RouteLimits) -> list[Route]:
 def _endpoint(related: Related) -> Endpoint:
     async def retrieve(request: Request) -> Response:
         (name,) = request.path_params.values()
-        found = await run_read(request, related, archive_of(request), name, service_root(request))
+        wanted = wanted_licences(request.query_params.multi_items())
+        found = await run_read(request, related, archive_of(request), name, service_root(request), wanted)
         body = orjson.dumps(found)
         headers = {"ETag": content_tag(body), "Cache-Control": "no-cache"}
         if is_current(request, headers["ETag"]):

@@ -95,7 +95,10 @@ def on_terms(instances: Sequence[Held], wanted: frozenset[str] | None) -> Sequen
         return instances
     found = [held for held in instances if held.licence_id in wanted]
     if not found:
-        raise NotFound(
-            f"There is no instance under one of the licences asked for: {', '.join(sorted(wanted))}."
-        )
+        raise none_under(wanted)
     return found
+
+
+def none_under(wanted: Iterable[str]) -> NotFound:
+    """Return the error that says that what is held is under other licences."""
+    return NotFound(f"There is no instance under one of the licences asked for: {', '.join(sorted(wanted))}.")

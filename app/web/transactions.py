@@ -74,7 +74,7 @@ TRANSACTIONS: dict[Callable[[Request], Awaitable[Response]], Transaction] = {
     wado.retrieve_dicom: Transaction(
         "Retrieve DICOM instances", (*_NEGOTIATED, *TERMS), gives=(multipart(DICOM), DICOM, ZIP)
     ),
-    metadata.retrieve_metadata: Transaction("Retrieve metadata", _NEGOTIATED, gives=_MODEL),
+    metadata.retrieve_metadata: Transaction("Retrieve metadata", (*_NEGOTIATED, *TERMS), gives=_MODEL),
     frames.retrieve_frames: Transaction("Retrieve frames", (*_NEGOTIATED, *TERMS), gives=_BULK),
     bulk_data.retrieve_bulk_data: Transaction("Retrieve bulk data", (*_NEGOTIATED, *TERMS), gives=_BULK),
     bulk_data.retrieve_all_bulk_data: Transaction("Retrieve bulk data", (*_NEGOTIATED, *TERMS), gives=_BULK),

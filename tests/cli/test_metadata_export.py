@@ -111,6 +111,8 @@ def test_a_mapping_that_is_none_is_refused_with_its_line(tmp_path, text):
     ("arguments", "found"),
     [
         (("--license", "CC-0"), "1"),
+        (("--license", "CC-0,CC-BY-NC"), "12"),
+        (("--license", "CC-BY-NC", "--commercial-safe"), ""),
         (("--commercial-safe",), "13"),
         (("--query", "DiagnosisLevels=Malignant"), "2"),
         (("--query", "ISICSex=*male"), "12"),

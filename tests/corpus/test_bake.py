@@ -132,6 +132,12 @@ def test_what_is_there_is_not_made_again(desk: Path) -> None:
     assert ATTRIBUTION in (desk / "out" / "LICENSE.txt").read_text()
 
 
+def test_copies_of_certain_terms_alone(desk: Path, tmp_path: Path) -> None:
+    told = run(desk, "bake", str(tmp_path), "--license", "CC-0,CC-BY-NC").output
+    assert f"0 written, 0 already there, {len(dict(held()))} under other licences, 0 refused" in told
+    assert not list((tmp_path / "images").iterdir())
+
+
 def test_what_cannot_be_copied_is_told(tmp_path: Path) -> None:
     turned, unlicensed = make_instance("turned"), make_instance("unlicensed")
     turned.file_meta.TransferSyntaxUID = ExplicitVRBigEndian

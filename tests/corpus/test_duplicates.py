@@ -35,12 +35,12 @@ def smaller(pixels: np.ndarray) -> np.ndarray:
 def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("duplicates")
     one, other = picture(1), picture(2)
-    again = instance("again", one, ISICID="ISIC_0000002", ISICPatientID="IP_0000002")
+    again = instance("again", one, ISICID="ISIC_0000002", ISICPatientID="IP_0000002", LicenseID="CC-BY-NC")
     again.compress(RLELossless, generate_instance_uid=False)
     held = [
-        instance("one", one, ISICID="ISIC_0000001", ISICPatientID="IP_0000001"),
+        instance("one", one, ISICID="ISIC_0000001", ISICPatientID="IP_0000001", LicenseID="CC-0"),
         again,
-        instance("small", smaller(one), ISICID="ISIC_0000003", ISICPatientID="IP_0000003"),
+        instance("small", smaller(one), ISICID="ISIC_0000003", ISICPatientID="IP_0000003", LicenseID="CC-BY"),
         instance("other", other, ISICID="ISIC_0000004", ISICPatientID="IP_0000004"),
         *(instance(f"more{n}", picture(10 + n), ISICID=f"ISIC_00001{n:02}") for n in range(12)),
     ]
@@ -106,6 +106,27 @@ def test_a_split_keeps_copies_together(data_dir: Path) -> None:
         assert where["ISIC_0000001"] == where["ISIC_0000002"] == where["ISIC_0000003"]
         again = run(data_dir, "split", "--fractions", "0.5,0.5", "--seed", str(seed))
         assert again.stdout == result.stdout
+
+
+def test_of_certain_terms_alone(data_dir: Path) -> None:
+    """What is left out is in no list, and in no part."""
+    found = orjson.loads(run(data_dir, "duplicates", "--commercial-safe", "--json").stdout)
+    assert [one["sop_instance_uid"] for one in found["same_file"]] == [uid("one")]
+    assert found["same_pixels"] == []
+    assert [one["isic_id"] for one in found["near"][0]["images"]] == ["ISIC_0000001", "ISIC_0000003"]
+    found = orjson.loads(run(data_dir, "duplicates", "--license", "CC-BY-NC", "--json").stdout)
+    assert (found["same_file"], found["near"]) == ([], [])
+    for options, names in (
+        (["--commercial-safe"], "13"),
+        (["--license", "CC-BY-NC,CC-BY"], "23"),
+        (["--license", "CC-BY-NC,CC-BY", "--commercial-safe"], "3"),
+    ):
+        table = csv.DictReader(io.StringIO(run(data_dir, "split", *options).stdout))
+        assert "".join(row["isic_id"][-1] for row in table) == names
+    assert "None of 16 images" in run(
+        data_dir, "split", "--license", "CC-BY-NC", "--commercial-safe"
+    ).output
+    assert "licences are CC-0, CC-BY, CC-BY-NC" in run(data_dir, "split", "--license", "GPL").output
 
 
 @pytest.mark.parametrize("fractions", ["", "1,1", "0.5", "nan,1", "-1,2", "0.5,0.5,x", "inf"])

@@ -4,6 +4,7 @@ import pytest
 from pydicom.dataset import Dataset
 
 from app.dimse.commands import Element
+from tests.dimse.conftest import listeners
 from tests.dimse.stage import Stage, encoded, identifier
 from tests.factories import instance_bytes, make_instance, uid
 
@@ -11,8 +12,20 @@ STUDY = {"StudyInstanceUID": uid("study")}
 SUCCESS, WARNING, ALL_FAILED = 0x0000, 0xB000, 0xA702
 
 
+@pytest.fixture(scope="module")
+def held(tmp_path_factory):
+    with listeners(tmp_path_factory.mktemp("terms")) as start:
+        listening = start()
+        store(listening)
+        yield listening
+
+
 @pytest.fixture
-def stage(listening, monkeypatch):
+def stage(held, monkeypatch):
+    return Stage(held, monkeypatch)
+
+
+def store(listening):
     for name, licence, commercial in (("by", "CC-BY", "YES"), ("nc", "CC-BY-NC", "NO"), ("none", None, None)):
         data = make_instance(name, jpeg=True)
         block = data.private_block(0x0099, "DERMZOO", create=True)
@@ -24,7 +37,6 @@ def stage(listening, monkeypatch):
         path = listening.folder / f"{name}.dcm"
         path.write_bytes(instance_bytes(data))
         listening.dcmtk("storescu", "-xy", after=[path])
-    return Stage(listening, monkeypatch)
 
 
 def keys(level: str, **more: str) -> bytes:
@@ -65,6 +77,26 @@ def test_what_may_not_be_served_fails_and_is_named(stage, service):
     command, failed = retrieve(identifier("IMAGE", **alone))[-1]
     assert command[Element.STATUS] == ALL_FAILED
     assert uid("none").encode() in failed
+
+
+@pytest.mark.parametrize("service", ["get", "move"])
+def test_a_retrieval_by_terms(stage, service):
+    """PS3.4 C.4.2.2.1, C.4.3.2.1: beside the unique keys, as an extension; what is left out has not failed."""
+
+    def retrieve(data_set):
+        if service == "get":
+            return stage.get(data_set)
+        with stage.destination():
+            return stage.move(data_set)
+
+    for licence, commercial, sent in (("", "YES", 1), ("CC-BY\\CC-BY-NC", "", 2), ("CC-0", "", 0)):
+        command, failed = retrieve(by_terms("STUDY", licence, commercial))[-1]
+        assert command[Element.STATUS] == SUCCESS
+        assert command[Element.COMPLETED_SUBOPERATIONS] == sent
+        assert not failed
+    without_creator = keys("STUDY")
+    without_creator.add_new(0x00991024, "CS", "YES")
+    assert retrieve(encoded(without_creator))[-1][0][Element.COMPLETED_SUBOPERATIONS] == 1
 
 
 @pytest.mark.parametrize(

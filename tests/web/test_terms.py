@@ -52,6 +52,9 @@ def made(name: str) -> bytes:
         (0x03, "UT", terms.attribution),
         (0x04, "LO", terms.isic_id),
         (0x24, "CS", terms.commercial),
+        (0x16, "LO", "IP_1"),
+        (0x17, "LO", "IL_1"),
+        (0x18, "LO", "IRCM_1"),
     ):
         if value is not None:
             block.add_new(element, vr, value)
@@ -282,3 +285,39 @@ def test_pictures_and_values_of_certain_terms_alone(door: Door, resource: str) -
         assert answer.status_code == 200
         assert answer.headers["link"] == f'<{url}>; rel="license"'
         assert "warning" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    "accept", ["application/dicom+json", 'multipart/related; type="application/dicom+xml"']
+)
+def test_metadata_of_certain_terms_alone(door: Door, accept: str) -> None:
+    for where in (STUDY, f"{STUDY}/series/{uid('s')}"):
+        answer = door.get(f"{where}/metadata?commercial-safe=true", accept=accept)
+        assert answer.status_code == 200
+        told = {name for name in TERMS if uid(name).encode() in answer.content}
+        assert told == {"zero", "by", "unnamed"}
+        assert answer.headers["etag"] != door.get(f"{where}/metadata", accept=accept).headers["etag"]
+    for query, status in (("license=CC-BY", 200), ("license=CC-0", 404), ("license=GPL", 400)):
+        answer = door.get(f"{path('by')}/metadata?{query}", accept=accept)
+        assert answer.status_code == status
+    assert "under one of the licences" in door.get(f"{path('nc')}/metadata?commercial-safe=true").text
+    absent = f"{ROOT}/studies/1.2/metadata?license=CC-0"
+    assert "There is no study 1.2" in door.get(absent).text
+
+
+@pytest.mark.parametrize("where", ["/lesions/IL_1", "/patients/IP_1", "/rcm-cases/IRCM_1"])
+def test_relations_of_certain_terms_alone(door: Door, where: str) -> None:
+    assert door.get(where).json()["images_count"] == len(TERMS)
+    for query, names in (("commercial-safe=true", {"zero", "by", "unnamed"}), ("license=CC-BY-NC", {"nc"})):
+        told = door.get(f"{where}?{query}").json()
+        assert {one["SOPInstanceUID"] for one in told["images"]} == {uid(name) for name in names}
+        assert told["images_count"] == len(names)
+    assert door.get(f"{where}?license=CC-BY-NC&commercial-safe=true").status_code == 404
+    assert door.get(f"{where}?license=GPL").status_code == 400
+
+
+def test_what_cannot_heed_terms_refuses_them(door: Door) -> None:
+    """Whoever asks for what he may use is not given more because nobody understood him."""
+    for where in (f"{ROOT}/changes", "/collections", "/collections/any"):
+        for query in ("license=CC-0", "commercial-safe=true"):
+            assert door.get(f"{where}?{query}").status_code == 400, where
