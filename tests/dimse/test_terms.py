@@ -81,7 +81,7 @@ def test_what_may_not_be_served_fails_and_is_named(stage, service):
 
 @pytest.mark.parametrize("service", ["get", "move"])
 def test_a_retrieval_by_terms(stage, service):
-    """PS3.4 C.4.2.2.1, C.4.3.2.1: beside the unique keys, as an extension; what is left out has not failed."""
+    """PS3.4 C.4.2.2.1, C.4.3.2.1: an extension, beside the unique keys; what is left out has not failed."""
 
     def retrieve(data_set):
         if service == "get":
