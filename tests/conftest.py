@@ -5,11 +5,14 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import httpx
 import hypothesis
 import psycopg
 import pytest
+from sqlalchemy import make_url
 
 from app.settings import Settings
+from tests.migrated import migrate_at, migrated
 from tests.postgres import postgres_cluster
 from tests.redis_server import RedisServer, running_redis
 from tests.servers import PROJECT, Server
@@ -27,6 +30,27 @@ hypothesis.settings.register_profile(
     suppress_health_check=[hypothesis.HealthCheck.too_slow],
 )
 hypothesis.settings.load_profile("repeatable")
+
+# The second start of a program reads what the first has compiled, whatever the environment says.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+# httpx gives up after 5 seconds unless told otherwise; a machine that is busy is no fault of a server.
+for _phase in ("connect", "read", "write", "pool"):
+    setattr(httpx._config.DEFAULT_TIMEOUT_CONFIG, _phase, 60.0)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let xdist hand out the tests in the order in which they stand."""
+    config.option.loadscopereorder = False
+
+
+@pytest.hookimpl(tryfirst=True)  # xdist reads the marks
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes long begins first; the other tests of a file share one process, and so its servers."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    for item in items:
+        if not (item.get_closest_marker("slow") or item.get_closest_marker("xdist_group")):
+            item.add_marker(pytest.mark.xdist_group(str(item.path.relative_to(PROJECT).with_suffix(""))))
 
 
 @pytest.fixture(autouse=True)
@@ -68,12 +92,12 @@ def redis_server(redis_of_the_session: RedisServer) -> RedisServer:
 
 
 @contextmanager
-def new_database(postgres_server: str) -> Iterator[str]:
-    """Yield the SQLAlchemy URL of an empty PostgreSQL database, dropped afterwards."""
+def new_database(postgres_server: str, template: str = "template1") -> Iterator[str]:
+    """Yield the SQLAlchemy URL of a new PostgreSQL database, empty or a copy, dropped afterwards."""
     administration = postgres_server.replace("+psycopg", "", 1)
     name = f"test_{os.urandom(8).hex()}"
     with psycopg.connect(administration, autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"')
+        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
     address, _, options = postgres_server.partition("?")
     yield f"{address.rsplit('/', 1)[0]}/{name}" + (f"?{options}" if options else "")
     with psycopg.connect(administration, autocommit=True) as connection:
@@ -93,6 +117,27 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'catalog.db'}"
     return str(request.getfixturevalue("postgres_url"))
+
+
+@pytest.fixture(scope="session")
+def postgres_catalog(postgres_server: str) -> Iterator[str]:
+    """The name of a PostgreSQL database with an empty catalogue, to be copied."""
+    with new_database(postgres_server) as url:
+        migrate_at(url)
+        yield str(make_url(url).database)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def catalog_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of an empty catalogue at the current schema: once on SQLite and once on PostgreSQL."""
+    if request.param == "sqlite":
+        path = tmp_path / "catalog.db"
+        path.write_bytes(migrated())
+        yield f"sqlite:///{path}"
+        return
+    server, template = map(request.getfixturevalue, ("postgres_server", "postgres_catalog"))
+    with new_database(server, template) as url:
+        yield url
 
 
 @pytest.fixture
@@ -121,7 +166,7 @@ def server(server_factory: ServerFactory) -> Server:
 def sample_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The real server with the sample corpus in it; shared, so read from it only."""
     server = Server(tmp_path_factory.mktemp("sample"))
-    server.run("migrate")
+    server.migrate()
     server.run("import", "isic", "--images", SAMPLE / "images", "--metadata", SAMPLE / "metadata.csv")
     try:
         yield server.start()

@@ -1,6 +1,7 @@
 """One question, two doors, one answer."""
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -46,10 +47,9 @@ QUESTIONS = (
 )
 
 
-@pytest.fixture
-def files(tmp_path: Path) -> Path:
-    folder = tmp_path / "files"
-    folder.mkdir()
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("files")
     for name in NAMES:
         shutil.copy(SPECIMENS / f"{name}.dcm", folder)
     for number in range(3):
@@ -57,6 +57,18 @@ def files(tmp_path: Path) -> Path:
             folder / f"photo-{number}.dcm", name=f"photo-{number}", series=f"{number % 2}", jpeg=True
         )
     return folder
+
+
+@pytest.fixture(scope="module")
+def indexed(files: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server on SQLite whose archive has indexed them; only read from."""
+    server = Server(tmp_path_factory.mktemp("indexed"), {"throttle": "off"})
+    server.migrate()
+    server.run("index", files)
+    try:
+        yield server.start()
+    finally:
+        server.stop()
 
 
 def asked(server: Server, path: str) -> object:
@@ -75,20 +87,19 @@ def everything(server: Server) -> dict[str, object]:
 
 
 def test_sqlite_and_postgresql_answer_alike(
-    files: Path, server_factory: ServerFactory, postgres_url: str
+    files: Path, indexed: Server, server_factory: ServerFactory, postgres_url: str
 ) -> None:
-    servers = [server_factory(throttle="off"), server_factory(throttle="off", database_url=postgres_url)]
-    for server in servers:
-        server.run("index", files)
-    on_sqlite, on_postgresql = map(everything, servers)
+    server = server_factory(throttle="off", database_url=postgres_url)
+    server.run("index", files)
+    on_sqlite, on_postgresql = map(everything, (indexed, server))
     assert on_sqlite == on_postgresql
     found = {path for path, answer in on_sqlite.items() if not answer.startswith("([]")}
     assert len(found) > len(on_sqlite) - 3
 
 
-def test_stored_and_indexed_instances_are_the_same(files: Path, server_factory: ServerFactory) -> None:
-    indexed = server_factory(throttle="off")
-    indexed.run("index", files)
+def test_stored_and_indexed_instances_are_the_same(
+    files: Path, indexed: Server, server_factory: ServerFactory
+) -> None:
     stored = server_factory(throttle="off", allow_anonymous_store="true")
     for path in sorted(files.iterdir()):
         body = b"--b\r\nContent-Type: application/dicom\r\n\r\n" + path.read_bytes() + b"\r\n--b--\r\n"
@@ -108,10 +119,8 @@ def test_stored_and_indexed_instances_are_the_same(files: Path, server_factory: 
         assert len(bodies) == 1, path
 
 
-def test_metadata_and_includefield_all_say_the_same(files: Path, server_factory: ServerFactory) -> None:
-    server = server_factory(throttle="off")
-    server.run("index", files)
-    for found in httpx.get(f"{server.dicomweb_url}/instances?includefield=all").json():
+def test_metadata_and_includefield_all_say_the_same(indexed: Server) -> None:
+    for found in httpx.get(f"{indexed.dicomweb_url}/instances?includefield=all").json():
         url = found["00081190"]["Value"][0]
         (metadata,) = httpx.get(f"{url}/metadata").json()
         for tag, attribute in metadata.items():

@@ -7,9 +7,9 @@ import pytest
 from app.archive.archive import Archive
 from app.cage import Cage
 from app.catalog.database import Catalog
-from app.catalog.migrate import migrate
 from app.settings import Settings
 from app.storage.local import LocalStorage
+from tests.migrated import migrated
 
 
 @pytest.fixture(scope="session")
@@ -19,20 +19,10 @@ def cage() -> Iterator[Cage]:
     cage.close()
 
 
-@pytest.fixture(scope="session")
-def migrated(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """An empty SQLite catalogue; copying it is quicker than running the migrations for every test."""
-    path = tmp_path_factory.mktemp("migrated") / "catalog.db"
-    catalog = Catalog(f"sqlite:///{path}")
-    migrate(catalog)
-    catalog.close()
-    return path.read_bytes()
-
-
 @pytest.fixture
-def archive(settings: Settings, cage: Cage, migrated: bytes) -> Iterator[Archive]:
+def archive(settings: Settings, cage: Cage) -> Iterator[Archive]:
     settings.data_dir.mkdir()
-    (settings.data_dir / "catalog.db").write_bytes(migrated)
+    (settings.data_dir / "catalog.db").write_bytes(migrated())
     catalog = Catalog(settings.catalog_url)
     yield Archive(settings, catalog, LocalStorage(settings.objects_dir, minimum_free=0), cage)
     catalog.close()

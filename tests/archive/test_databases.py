@@ -19,7 +19,6 @@ from app.catalog.commitments import SopReference
 from app.catalog.corpus_models import image
 from app.catalog.database import Catalog
 from app.catalog.holdings import Reference, totals
-from app.catalog.migrate import migrate
 from app.catalog.models import series
 from app.corpus.stating import checked_terms, state_terms
 from app.dicom.matching import Level, Query, UIDList
@@ -30,10 +29,9 @@ from tests.factories import instance_bytes, uid, write_instance
 
 
 @pytest.fixture
-def archive(tmp_path, database_url, cage):
-    settings = Settings(data_dir=tmp_path / "data", database_url=database_url)
+def archive(tmp_path, catalog_url, cage):
+    settings = Settings(data_dir=tmp_path / "data", database_url=catalog_url)
     catalog = Catalog(settings.catalog_url)
-    migrate(catalog)
     yield Archive(settings, catalog, LocalStorage(settings.objects_dir, minimum_free=0), cage)
     catalog.close()
 

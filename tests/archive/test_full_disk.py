@@ -14,17 +14,18 @@ from app.errors import CatalogUnavailable, StorageFull
 from app.settings import Settings
 from app.storage.local import LocalStorage
 from tests.factories import instance_bytes, make_instance
+from tests.migrated import migrated
 
 
 @pytest.fixture
-def archive(tmp_path, cage, migrated):
+def archive(tmp_path, cage):
     if os.geteuid() != 0 or not shutil.which("mount"):
         pytest.skip("mounting a file system needs root")
     disk = tmp_path / "disk"
     disk.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", disk], check=False).returncode:
         pytest.skip("this machine does not let tests mount a file system")
-    (disk / "catalog.db").write_bytes(migrated)
+    (disk / "catalog.db").write_bytes(migrated())
     settings = Settings(data_dir=disk)
     catalog = Catalog(settings.catalog_url)
     yield Archive(settings, catalog, LocalStorage(settings.objects_dir, minimum_free=0), cage)

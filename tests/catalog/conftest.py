@@ -8,7 +8,6 @@ from pydicom.dataset import Dataset
 
 from app.catalog.database import Catalog
 from app.catalog.entry import Entry, entry
-from app.catalog.migrate import migrate
 from app.catalog.register import Location, Outcome, register
 from app.dicom.scan import scan
 from tests.factories import instance_bytes, make_instance
@@ -17,9 +16,8 @@ Register = Callable[..., list[Outcome]]
 
 
 @pytest.fixture
-def catalog(database_url: str) -> Iterator[Catalog]:
-    catalog = Catalog(database_url)
-    migrate(catalog)
+def catalog(catalog_url: str) -> Iterator[Catalog]:
+    catalog = Catalog(catalog_url)
     yield catalog
     catalog.close()
 

@@ -3,6 +3,7 @@
 Warnings are errors in this suite, so a lenient reading by the client fails here too.
 """
 
+from collections.abc import Iterator
 from io import BytesIO
 
 import numpy as np
@@ -172,10 +173,20 @@ def test_what_is_not_here_is_404(client: DICOMwebClient) -> None:
     assert raised.value.response.status_code == 404
 
 
-def test_stores_with_a_token_and_reads_back_the_same(server: Server) -> None:
+@pytest.fixture(scope="module")
+def storing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server to store in, instances of names of their own."""
+    server = Server(tmp_path_factory.mktemp("storing"))
+    try:
+        yield server.start()
+    finally:
+        server.stop()
+
+
+def test_stores_with_a_token_and_reads_back_the_same(storing: Server) -> None:
     session = create_session()
-    session.headers["Authorization"] = f"Bearer {server.token('store')}"
-    client = DICOMwebClient(server.dicomweb_url, session=session)
+    session.headers["Authorization"] = f"Bearer {storing.token('store')}"
+    client = DICOMwebClient(storing.dicomweb_url, session=session)
     sent = [make_instance("plain"), make_instance("jpeg", jpeg=True)]
 
     answer = client.store_instances(sent)
@@ -185,17 +196,17 @@ def test_stores_with_a_token_and_reads_back_the_same(server: Server) -> None:
         uid("jpeg"),
     ]
     assert "FailedSOPSequence" not in answer
-    anonymous = DICOMwebClient(server.dicomweb_url)
+    anonymous = DICOMwebClient(storing.dicomweb_url)
     for instance in sent:
         stored = anonymous.retrieve_instance(uid("study"), uid("series"), instance.SOPInstanceUID)
         assert stored == instance
         assert stored.file_meta.TransferSyntaxUID == instance.file_meta.TransferSyntaxUID
 
 
-def test_a_store_above_a_megabyte_is_chunked(server: Server) -> None:
+def test_a_store_above_a_megabyte_is_chunked(storing: Server) -> None:
     session = create_session()
-    session.headers["Authorization"] = f"Bearer {server.token('store')}"
-    client = DICOMwebClient(server.dicomweb_url, session=session)
+    session.headers["Authorization"] = f"Bearer {storing.token('store')}"
+    client = DICOMwebClient(storing.dicomweb_url, session=session)
     large = make_instance("large", rows=700, columns=700)
     assert len(instance_bytes(large)) > 1_000_000
 
@@ -203,9 +214,9 @@ def test_a_store_above_a_megabyte_is_chunked(server: Server) -> None:
     assert client.retrieve_instance(uid("study"), uid("series"), uid("large")) == large
 
 
-def test_no_token_no_store(server: Server) -> None:
-    client = DICOMwebClient(server.dicomweb_url)
+def test_no_token_no_store(storing: Server) -> None:
+    client = DICOMwebClient(storing.dicomweb_url)
     with pytest.raises(HTTPError) as raised:
-        client.store_instances([make_instance()])
+        client.store_instances([make_instance("refused", study="refused")])
     assert raised.value.response.status_code in {401, 403}
-    assert client.search_for_studies() == []
+    assert client.search_for_studies(search_filters={"StudyInstanceUID": uid("refused")}) == []

@@ -16,7 +16,6 @@ from app.catalog.entry import entry
 from app.catalog.files import folder_ids
 from app.catalog.holdings import totals
 from app.catalog.images import KnownImage, images_from, images_of, instances_named, remember_images
-from app.catalog.migrate import migrate
 from app.catalog.register import Location, register
 from app.corpus.isic import batches, joining
 from app.corpus.isic.applying import apply_metadata
@@ -38,11 +37,10 @@ def lines(sex: str = "male") -> list[str]:
 
 
 @pytest.fixture
-def archive(database_url: str, tmp_path: Path) -> Iterator[Archive]:
-    settings = Settings(data_dir=tmp_path / "data", database_url=database_url)
+def archive(catalog_url: str, tmp_path: Path) -> Iterator[Archive]:
+    settings = Settings(data_dir=tmp_path / "data", database_url=catalog_url)
     settings.data_dir.mkdir()
     catalog = Catalog(settings.catalog_url)
-    migrate(catalog)
     rows = [row_of(2, dict(zip(HEADER.split(","), line.split(","), strict=True))) for line in lines()]
     with catalog.write() as connection:
         folder_id = folder_ids(connection, ["/nowhere"])["/nowhere"]

@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
 from app.archive.archive import Archive
 from app.archive.commitment import Commitments
-from app.catalog.database import Catalog
-from app.catalog.migrate import migrate
+from app.dimse import gate, pdu
 from app.dimse.association import Association, Message
 from app.dimse.commands import Kind
 from app.dimse.listener import Listener
@@ -26,6 +26,7 @@ from app.dimse.upstreams import OpenUpstreams
 from app.observability.associations import AssociationMetrics
 from app.settings import Settings
 from app.throttle.budget import Budget
+from tests.migrated import migrated
 from tests.servers import free_port
 
 EVERYTHING = frozenset({"echo", "find", "get", "move", "store", "commit"})
@@ -67,6 +68,8 @@ Start = Callable[..., Listening]
 def listeners(folder: Path) -> Iterator[Start]:
     """Yield what starts listeners on an empty archive below a folder; all are stopped at the end."""
     with ExitStack() as running:
+        for module in (gate, pdu):  # how long a stop may go unnoticed: there is one after each test
+            running.enter_context(patch.object(module, "_LOOK_AROUND_S", 0.02))
 
         def start(
             *,
@@ -80,8 +83,8 @@ def listeners(folder: Path) -> Iterator[Start]:
                 data_dir=folder / "data", dimse_port=free_port(), shutdown_grace_s=2, **chosen
             )
             settings.data_dir.mkdir(exist_ok=True)
-            with closing(Catalog(settings.catalog_url)) as catalog:
-                migrate(catalog)
+            if not (settings.data_dir / "catalog.db").exists():
+                (settings.data_dir / "catalog.db").write_bytes(migrated())
             opened = archive or running.enter_context(closing(Archive.open(settings)))
             upstreams = running.enter_context(closing(OpenUpstreams(settings, opened, budget)))
             listener = Listener(

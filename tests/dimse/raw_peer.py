@@ -55,8 +55,8 @@ def store_response(request, status):
 class RawPeer:
     """A connected socket; used in a `with` statement."""
 
-    def __init__(self, port, timeout_s=20):
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout_s)
+    def __init__(self, port, timeout_s=20, source="127.0.0.1"):
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout_s, (source, 0))
         self._fragments = []
         self.stored = []  # data sets that came in C-STORE requests
         self.stored_in = 0  # the presentation context of the last message

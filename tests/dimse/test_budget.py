@@ -1,5 +1,6 @@
 """One budget for both networks: what is spent over HTTP is missing for DICOM, and the other way."""
 
+import os
 import threading
 
 import httpx
@@ -33,43 +34,57 @@ longest_s = 0
 """
 
 
-@pytest.fixture
-def served(tmp_path):
-    policy = tmp_path / "throttle.toml"
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("budget")
+    policy = folder / "throttle.toml"
     policy.write_text(POLICY)
-    served = Served(tmp_path, "", throttle_file=str(policy), dimse_associations_per_client="32")
+    served = Served(folder, "", throttle_file=str(policy), dimse_associations_per_client="32")
     served.server.start()
     yield served
     served.server.stop()
 
 
-def associate(served):
-    """Type and body of the answer to a request for an association."""
-    with RawPeer(served.port) as peer:
-        peer.send(association_request())
-        return peer.read()
+class Caller:
+    """Who spends: an address that no other test has."""
+
+    def __init__(self, served):
+        self.address = f"127.{os.urandom(1)[0]}.{os.urandom(1)[0]}.9"
+        self._port = served.port
+        transport = httpx.HTTPTransport(local_address=self.address)
+        self.client = httpx.Client(base_url=served.server.dicomweb_url, transport=transport)
+
+    def associate(self):
+        """Type and body of the answer to a request for an association."""
+        with RawPeer(self._port, source=self.address) as peer:
+            peer.send(association_request())
+            return peer.read()
+
+    def search(self):
+        """Search once; return the status."""
+        return self.client.get("/studies").status_code
 
 
 @pytest.fixture
-def search(served):
-    """Search once; return the status."""
-    with httpx.Client(base_url=served.server.dicomweb_url) as client:
-        yield lambda: client.get("/studies").status_code
+def caller(served):
+    caller = Caller(served)
+    with caller.client:
+        yield caller
 
 
-def test_spent_over_http_and_refused_on_the_dicom_network(served, search):
-    assert associate(served)[0] == 2
-    while search() == 200:
+def test_spent_over_http_and_refused_on_the_dicom_network(caller):
+    assert caller.associate()[0] == 2
+    while caller.search() == 200:
         pass
-    assert associate(served) == REJECTED_TRANSIENT
+    assert caller.associate() == REJECTED_TRANSIENT
 
 
-def test_spent_on_the_dicom_network_and_refused_over_http(served, search):
-    assert search() == 200
-    while associate(served)[0] == 2:
+def test_spent_on_the_dicom_network_and_refused_over_http(caller):
+    assert caller.search() == 200
+    while caller.associate()[0] == 2:
         pass
-    assert associate(served) == REJECTED_TRANSIENT
-    assert search() == 429
+    assert caller.associate() == REJECTED_TRANSIENT
+    assert caller.search() == 429
 
 
 class Clock:

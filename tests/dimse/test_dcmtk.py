@@ -8,6 +8,7 @@ import pydicom
 import pytest
 
 from app.dimse.peers import Peer
+from tests.dimse.conftest import listeners
 from tests.factories import uid, write_instance
 from tests.servers import free_port
 
@@ -15,9 +16,16 @@ STUDY_ROOT, PATIENT_ROOT = "-S", "-P"
 SUCCESS = "(Success)"
 
 
-@pytest.fixture
-def filled(listening):
-    """Three studies of two patients: two photographs in JPEG, one native."""
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory):
+    """Three studies of two patients, only read from: two photographs in JPEG, one native."""
+    with listeners(tmp_path_factory.mktemp("filled")) as start:
+        listening = start()
+        store(listening)
+        yield listening
+
+
+def store(listening):
     folder = listening.folder / "sent"
     folder.mkdir()
     for number, patient in enumerate(("ISIC_1", "ISIC_1", "ISIC_2")):
@@ -36,7 +44,6 @@ def filled(listening):
     assert said.count("Received Store Response (Success)") == 2, said
     said = listening.dcmtk("storescu", after=[folder / "2.dcm"])
     assert said.count("Received Store Response (Success)") == 1, said
-    return listening
 
 
 def keys(*pairs):
@@ -63,10 +70,10 @@ def test_terminate_is_not_obeyed(listening):
     assert SUCCESS in listening.dcmtk("echoscu")
 
 
-def test_what_was_stored_is_the_same_data_set(filled):
+def test_what_was_stored_is_the_same_data_set(filled, tmp_path):
     for number, syntaxes in ((0, ["+xy"]), (2, [])):
         sent = pydicom.dcmread(filled.folder / "sent" / f"{number}.dcm")
-        out = filled.folder / f"got {number}"
+        out = tmp_path / f"got {number}"
         out.mkdir()
         said = filled.dcmtk(
             "getscu",
@@ -179,8 +186,8 @@ def test_queries_that_the_model_does_not_allow(filled, root, pairs, why):
     assert why in said
 
 
-def test_get_decompresses_for_a_caller_that_takes_nothing_else(filled):
-    out = filled.folder / "native"
+def test_get_decompresses_for_a_caller_that_takes_nothing_else(filled, tmp_path):
+    out = tmp_path / "native"
     out.mkdir()
     said = filled.dcmtk(
         "getscu",

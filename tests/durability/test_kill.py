@@ -36,8 +36,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(max(300, 30 * KILLS))]
 @pytest.fixture
 def server(tmp_path) -> Server:
     server = Server(tmp_path / "server", {"allow_anonymous_store": "true", "throttle": "off"})
-    server.folder.mkdir()
-    server.run("migrate")
+    server.migrate()
     return server
 
 
@@ -93,7 +92,7 @@ def kill_again_and_again(server: Server, kills: int, *arguments: str | Path) -> 
         assert held >= before, f"committed instances were lost; SOAK_SEED={SEED}"
         if moments.random() < 0.3:  # mostly go on, at times from the beginning
             shutil.rmtree(server.folder / "data")
-            server.run("migrate")
+            server.migrate()
             held = 0
     run_and_kill(server, None, *arguments)
 

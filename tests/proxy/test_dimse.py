@@ -258,7 +258,7 @@ def test_the_archive_keeps_its_own_title(shared: Listening, recording) -> None:
 
 def test_what_its_file_calls_otherwise_is_sent(shared: Listening, between: Between) -> None:
     """PS3.10 7.1: File Meta Information is its writer's; the data set says what it is."""
-    odd = make_instance("odd", study="odd", series="odd")
+    odd = make_instance("odd", study="odd", series="odd", PatientID="ODD")
     meta = file_meta(VL_PHOTOGRAPHIC, uid("p1"), ExplicitVRLittleEndian)
     root = between.upstream.removesuffix("/dicom-web")
     content = PREAMBLE + meta + encoded(odd)

@@ -42,7 +42,7 @@ def archive(tmp_path_factory):
     folder = tmp_path_factory.mktemp("promises")
     (folder / "throttle.toml").write_text(POLICY)
     served = Served(folder, "")
-    served.server.run("migrate")
+    served.server.migrate()
     served.server.run("import", "isic", "--images", SAMPLE / "images", "--metadata", SAMPLE / "metadata.csv")
     return folder
 

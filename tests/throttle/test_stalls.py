@@ -1,7 +1,7 @@
 """R8: the event loop of the real server stalls no more than 60 ms while its store hangs, is gone, or locked.
 
 The server's heart beats beside one that has nothing else to do. By how much a busy machine makes that one
-late is no fault of ours, so it is taken off; and a stall of ours is one each time, so the best of three
+late is no fault of ours, so it is taken off; and a stall of ours is one each time, so the best of a few
 rounds counts.
 """
 
@@ -19,7 +19,7 @@ from tests.servers import PROJECT, Server
 from tests.throttle.egress import address
 
 STALL_S = 0.06
-ROUNDS = 3
+ROUNDS = 12  # a real stall is in each; a busy machine makes some
 CLIENTS, REQUESTS = 8, 25
 PATIENCE_S = 60
 # Too shallow for a client to have anything ahead: each request asks the store.
@@ -85,7 +85,7 @@ def beating(folder, url):
     (folder / "throttle.toml").write_text(POLICY)
     chosen = {"throttle_file": str(folder / "throttle.toml"), "workers": "1", "throttle_url": url}
     server = Server(folder, chosen)
-    server.run("migrate")
+    server.migrate()
     with ExitStack() as opened:
         hearts = Heart("serve", environment=server.environment), Heart()
         for heart in hearts:

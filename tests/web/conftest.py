@@ -76,7 +76,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archive]:
     bare = instance_bytes(make_instance("bare", study="bare", series="bare", PatientName="No^Preamble"))
     (files / "bare.dcm").write_bytes(bare[132:])
     server = Server(folder, {"throttle": "off"})
-    server.run("migrate")
+    server.migrate()
     server.run("index", files)
     try:
         archive = Archive(server.start(), files)

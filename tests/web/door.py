@@ -12,7 +12,8 @@ from app.archive.archive import Archive
 from app.auth.tokens import create_token
 from app.main import create_app
 from app.settings import Settings
-from tests.web.storing import CONTENT_TYPE, migrated, multipart
+from tests.migrated import migrated
+from tests.web.storing import CONTENT_TYPE, multipart
 
 
 class Door:

@@ -1,8 +1,6 @@
 """STOW-RS without a network: the endpoint on an archive of the test's own."""
 
 import asyncio
-import functools
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,12 +15,12 @@ from app.auth.principals import Principal
 from app.cage import Cage
 from app.catalog.database import Catalog
 from app.catalog.holdings import totals
-from app.catalog.migrate import migrate
 from app.errors import ArchiveError
 from app.settings import Settings
 from app.storage.local import LocalStorage
 from app.web.errors import RequestError, archive_error, request_error
 from app.web.stow import store_instances
+from tests.migrated import migrated
 
 BOUNDARY = "0f3cf5c0-70e0-41ef-baef-c6f9f65ec3e1"
 CONTENT_TYPE = f'multipart/related; type="application/dicom"; boundary="{BOUNDARY}"'
@@ -39,17 +37,6 @@ def empty_archive(folder: Path, cage: Cage) -> Iterator[Archive]:
     catalog = Catalog(settings.catalog_url)
     yield Archive(settings, catalog, LocalStorage(settings.objects_dir, minimum_free=0), cage)
     catalog.close()
-
-
-@functools.cache
-def migrated() -> bytes:
-    """An empty SQLite catalogue; copying it is quicker than running the migrations for every test."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "catalog.db"
-        catalog = Catalog(f"sqlite:///{path}")
-        migrate(catalog)
-        catalog.close()
-        return path.read_bytes()
 
 
 class Client:

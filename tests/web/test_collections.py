@@ -77,6 +77,7 @@ def curated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Curated]:
     for name, made in (("d1x", shown), ("state", make_state(shown))):
         write_instance(folder / "files" / f"{name}.dcm", made)
     server = Server(folder / "server", {"throttle": "off"})
+    server.migrate()
     server.run("index", folder / "files")
     token = server.token("curate")
     try:

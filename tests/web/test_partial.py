@@ -45,7 +45,7 @@ def http(tmp_path_factory: pytest.TempPathFactory, held: dict[str, bytes]) -> It
         (folder / "files" / f"{number}-{name}.dcm").write_bytes(content)
     settings = {"throttle": "off", "public_url": PUBLIC, "allow_anonymous_store": "true"}
     server = Server(folder, settings)
-    server.run("migrate")
+    server.migrate()
     server.run("index", folder / "files")
     (folder / "files" / "2-gone.dcm").unlink()
     try:

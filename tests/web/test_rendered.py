@@ -128,7 +128,7 @@ def held(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Held]:
 
         paths[name.partition("-")[2] or "ecg"] = path_of(dcmread(SPECIMENS / f"{name}.dcm"))
     server = Server(folder, {"throttle": "off"})
-    server.run("migrate")
+    server.migrate()
     server.run("index", files)
     try:
         held = Held(server.start(), paths)
