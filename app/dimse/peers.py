@@ -5,6 +5,7 @@ peer's address or, where the entry names one, has shown that certificate.
 """
 
 import socket
+import ssl
 import tomllib
 from dataclasses import dataclass, field
 from ipaddress import ip_address
@@ -32,6 +33,11 @@ class Peer(BaseModel):
     port: int = Field(104, ge=1, le=65535, description="Where it listens.")
     may: frozenset[May] = Field(ANYONE, description="What its calls may ask for.")
     tls: bool = Field(default=False, description="Whether we speak TLS to it.")
+    tls_ca: Path | None = Field(
+        None, description="PEM file with the authorities of its certificate, if those are not the system's."
+    )
+    tls_certificate: Path | None = Field(None, description="PEM file with the certificate that we show it.")
+    tls_key: Path | None = Field(None, description="PEM file with that certificate's private key.")
     certificate_sha256: str | None = Field(
         None,
         pattern=r"^[0-9a-f]{64}$",
@@ -45,6 +51,15 @@ class Peer(BaseModel):
         except OSError:
             return frozenset()
         return frozenset(str(parse_address(str(each[4][0]))) for each in found)
+
+    def tls_context(self) -> ssl.SSLContext | None:
+        """Return our side of TLS to it, None if we speak none; raises OSError for files that are no PEM."""
+        if not self.tls:
+            return None
+        context = ssl.create_default_context(cafile=self.tls_ca)
+        if self.tls_certificate is not None:
+            context.load_cert_chain(self.tls_certificate, self.tls_key)
+        return context
 
 
 class _File(BaseModel):
@@ -97,4 +112,9 @@ def load_peers(path: Path, *, is_required: bool, anyone_may_store: bool) -> Peer
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         raise SettingsError(f"{path}: {place}: {first['msg']}") from error
+    for peer in read.peer:
+        try:
+            peer.tls_context()
+        except OSError as error:
+            raise SettingsError(f"{path}: TLS to {peer.ae_title} cannot be spoken: {error}") from error
     return Peers(read.peer, anonymous)

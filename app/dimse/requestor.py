@@ -1,7 +1,6 @@
 """Asking others for an association (PS3.8 7.1.2): to send instances, to see whether they are there."""
 
 import socket
-import ssl
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -63,7 +62,7 @@ def request_association(
     proposals: Iterable[Proposal],
     *,
     as_scp: bool = False,
-    pay: Callable[[int], None] = lambda _: None,
+    pay: Callable[[int], int] = lambda size: size,
     stopping: threading.Event | None = None,
 ) -> Iterator[Association]:
     """Open an association, release it at the end; raises Unreachable when there is none.
@@ -106,11 +105,11 @@ def echo(peer: Peer, ae_title: str) -> None:
             raise Unreachable(f"{peer.ae_title} answers C-ECHO with a failure")
 
 
-def _connect(peer: Peer, pay: Callable[[int], None], stopping: threading.Event | None) -> pdu.Wire:
+def _connect(peer: Peer, pay: Callable[[int], int], stopping: threading.Event | None) -> pdu.Wire:
     try:
         connection = socket.create_connection((peer.host, peer.port), CONNECT_S)
-        if peer.tls:
-            connection = ssl.create_default_context().wrap_socket(connection, server_hostname=peer.host)
+        if context := peer.tls_context():
+            connection = context.wrap_socket(connection, server_hostname=peer.host)
     except OSError as error:
         raise Unreachable(
             f"{peer.ae_title} at {peer.host}:{peer.port} cannot be reached: {error.strerror or error}"

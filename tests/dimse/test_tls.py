@@ -9,7 +9,10 @@ import pytest
 from pynetdicom import AE
 from pynetdicom.sop_class import Verification
 
-from app.dimse.peers import Peer
+from app.dimse.errors import AssociationEnded
+from app.dimse.peers import Peer, load_peers
+from app.dimse.requestor import echo
+from app.errors import SettingsError
 from tests.dimse.raw_peer import RawPeer, association_request
 from tests.factories import VL_PHOTOGRAPHIC, make_instance
 
@@ -145,3 +148,21 @@ def test_a_peer_is_known_by_its_certificate_alone(start_listener, certificates, 
         association = associate(listening, context(certificates, caller), title)
         assert association.send_c_store(make_instance()).Status == status
         association.release()
+
+
+def test_tls_to_a_peer_with_an_authority_of_its_own(start_listener, certificates, server_side):
+    listening = start_listener(**server_side, dimse_tls_ca=certificates / "ca.pem")
+    known = {"tls_ca": certificates / "ca.pem"}
+    shown = {"tls_certificate": certificates / "caller.pem", "tls_key": certificates / "caller.key"}
+    peer = Peer(ae_title="DERMZOO", host="localhost", port=listening.port, tls=True)
+    echo(peer.model_copy(update=known | shown), "PEER")
+    for trusted in (known, shown):
+        with pytest.raises(AssociationEnded):
+            echo(peer.model_copy(update=trusted), "PEER")
+
+
+def test_files_for_tls_that_are_none_are_told_at_start(tmp_path):
+    path = tmp_path / "peers.toml"
+    path.write_text('[[peer]]\nae_title = "DEST"\nhost = "localhost"\ntls = true\ntls_ca = "nowhere.pem"\n')
+    with pytest.raises(SettingsError, match="TLS to DEST cannot be spoken"):
+        load_peers(path, is_required=True, anyone_may_store=False)
