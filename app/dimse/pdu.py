@@ -107,9 +107,17 @@ class Wire:
         self._is_plain = not isinstance(connection, ssl.SSLSocket)
         self._looking = select.poll()
         self._looking.register(connection, select.POLLIN)
-        connection.settimeout(min(_LOOK_AROUND_S, idle_s, pdu_s))
+        self._be_patient(min(_LOOK_AROUND_S, idle_s, pdu_s))
         if self._is_tcp:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def _be_patient(self, seconds: float) -> None:
+        """Let a send or receive end after so long; by the kernel, as Python itself would poll before each."""
+        self._socket.settimeout(None if self._is_plain else seconds)
+        if self._is_plain:
+            patience = struct.pack("ll", int(seconds), int(seconds % 1 * 1e6))
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, patience)
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, patience)
 
     def read(self, *, is_idle: bool = False) -> tuple[int, memoryview]:
         """Return type and body of the next PDU; the body is good until the next read.
@@ -156,7 +164,7 @@ class Wire:
             sent = 0
             try:
                 sent = self._socket.sendmsg(pieces) if self._is_plain else self._socket.send(pieces[0])
-            except TimeoutError:
+            except (TimeoutError, BlockingIOError):
                 pass  # to look at the clock
             except OSError as error:
                 raise Aborted(f"the connection broke: {error.strerror or error}") from None
@@ -209,7 +217,7 @@ class Wire:
                 count = self._socket.recv_into(self._view[self._end :])
                 if self._is_tcp:
                     self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
-            except TimeoutError:
+            except (TimeoutError, BlockingIOError):
                 continue
             except OSError as error:
                 raise Aborted(f"the connection broke: {error.strerror or error}") from None
