@@ -93,7 +93,9 @@ class Settings(BaseSettings):
     dimse_check_called_ae_title: bool = Field(
         default=True, description="Whether associations that call another AE title are rejected."
     )
-    dimse_processes: int = Field(2, ge=1, le=64, description="Processes that listen on the DICOM network.")
+    dimse_processes: int = Field(
+        1, ge=1, le=64, description="Processes that listen on the DICOM network; one for two processors."
+    )
     dimse_associations: int = Field(32, ge=1, le=4096, description="Associations at a time, in all.")
     dimse_associations_per_client: int = Field(4, ge=1, description="Associations at a time of one address.")
     dimse_private_sop_classes: bool = Field(

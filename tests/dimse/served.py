@@ -23,7 +23,12 @@ class Served:
     def __init__(self, folder: Path, peers: str, **chosen: str) -> None:
         self.folder = folder
         (folder / "peers.toml").write_text(peers)
-        settings = {"dimse": "true", "dimse_port": str(free_port()), "peers_file": str(folder / "peers.toml")}
+        settings = {
+            "dimse": "true",
+            "dimse_port": str(free_port()),
+            "dimse_processes": "2",
+            "peers_file": str(folder / "peers.toml"),
+        }
         self.server = Server(folder / "server", settings | chosen)
         self.port = int(settings["dimse_port"])
 
