@@ -66,7 +66,10 @@ def reference(name, source):
 
 def same(ours, theirs, tolerance=0):
     assert ours.shape == theirs.shape
-    assert np.abs(ours.astype(np.int64) - theirs.astype(np.int64)).max() <= tolerance
+    if tolerance:
+        assert np.abs(ours.astype(np.int64) - theirs.astype(np.int64)).max() <= tolerance
+    else:
+        assert np.array_equal(ours, theirs)
 
 
 @pytest.mark.parametrize("name", [name for name in CONFORMING if name not in NOT_DECODABLE])
