@@ -79,8 +79,8 @@ def reject_pdu(*, transient: bool, source: int, reason: int) -> bytes:
 class Wire:
     """A connected socket that speaks PDUs; every wait has an end.
 
-    `pay` is told the size of what is about to be sent, and returns when it may be. Once `stopping` is set
-    nobody is waited for who has nothing under way; once `over` is, nobody at all.
+    `pay` is told the size of what is about to be sent, and returns how much of it may be, once it may.
+    Once `stopping` is set nobody is waited for who has nothing under way; once `over` is, nobody at all.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class Wire:
         *,
         idle_s: float,
         pdu_s: float,
-        pay: Callable[[int], None] = lambda _: None,
+        pay: Callable[[int], int] = lambda size: size,
         stopping: threading.Event | None = None,
         over: threading.Event | None = None,
     ) -> None:
@@ -145,21 +145,23 @@ class Wire:
         """Send the pieces as one; raises Aborted, TimedOut or Stopping."""
         if self._is_cut:
             raise Aborted("a PDU was not sent whole: nothing can follow")
-        size = sum(map(len, pieces))
+        size, paid = sum(map(len, pieces)), 0
         if size <= _SEND_BYTES and self._is_plain and len(pieces) <= _MOST_PIECES:
-            self.pay(size)
-            self._send(pieces, size)
-            return
+            paid = self.pay(size)
+            if paid == size:
+                self._send(pieces, size)
+                return
         rest = memoryview(pieces[0] if len(pieces) == 1 else b"".join(pieces))
         while rest:
-            piece, rest = rest[:_SEND_BYTES], rest[_SEND_BYTES:]
-            self.pay(len(piece))
-            self._send((piece,), len(piece))
+            paid = paid or self.pay(min(len(rest), _SEND_BYTES))
+            piece, rest = rest[:paid], rest[paid:]
+            self._send((piece,), paid)
+            self._is_cut, paid = bool(rest), 0
 
     def _send(self, pieces: Sequence[Data], size: int) -> None:
         """Send pieces as they are, as a rule in one call; what is left of them is put together."""
         ends = time.monotonic() + self._pdu_s
-        left = size
+        left, is_begun = size, self._is_cut
         while left:
             sent = 0
             try:
@@ -169,7 +171,7 @@ class Wire:
             except OSError as error:
                 raise Aborted(f"the connection broke: {error.strerror or error}") from None
             left -= sent
-            self._is_cut = 0 < left < size
+            self._is_cut = left > 0 and (is_begun or left < size)
             if left and self.over.is_set():
                 raise Stopping("the listener stops")
             if left and time.monotonic() >= ends:

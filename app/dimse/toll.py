@@ -7,6 +7,7 @@ from collections.abc import Callable
 from app.throttle.accounts import Account
 from app.throttle.budget import Budget
 from app.throttle.clients import Client, network_key, parse_address
+from app.throttle.exchange import SLICE_BYTES
 from app.throttle.policy import RouteKind
 from app.throttle.refusals import told_to_wait_s
 from app.throttle.verdicts import Refusal
@@ -65,15 +66,20 @@ class Toll:
         self._wait(admitted, self._stopping.is_set)
         return None
 
-    def pay(self, size: int) -> None:
-        """Charge bytes that are about to be sent, and wait until they may be."""
+    def pay(self, size: int) -> int:
+        """Charge bytes that are about to be sent, and wait until they may be; return how many that are.
+
+        Who must wait does so for a slice at a time, as over HTTP: debts are paid in the order they are made.
+        """
         if self._budget is None:
-            return
+            return size
         account = self._budget.account(self._client)
         if not self._budget.spend(account, size):
+            size = min(size, SLICE_BYTES)
             debt = self._budget.owe(account, size)
             self._floor_s += debt.floor_s
             self._wait(debt.wait_s, self._stopping.is_set)
+        return size
 
     def close(self) -> None:
         """Give up the seat of what was asked last."""

@@ -19,6 +19,9 @@ SHARED_NAME = "global-bytes"
 SEATS_RETURN_S = 600.0
 CHEAP_BYTES = 4096  # an answer to a health check, or of /quota, is smaller
 LAST_PART = 10  # of the rate of all, for these when nothing else is left
+# When all is used up it is shared by as many answers as get 64 KiB a second each: so much debt do they make
+# who pay for such a slice at a time. More are refused; with fewer, those under way would shut all others out.
+SHARED_QUEUE_S = 1.0
 SEATS_KEPT = 8  # by a process, for a client that is far from its limit
 MANY_SEATS = 32
 Unit = Literal["requests", "content-bytes", "concurrent-requests"]
@@ -147,9 +150,12 @@ class Book:
 
     def _admit(self, line: Line, longest_s: float) -> Draw:
         bucket = line.bucket
-        # A place in the queue is a debt; the longest wait bounds it. What all have, and seats, have no queue.
-        is_queue = not (bucket.pinned or bucket.until or line.unit == "concurrent-requests")
-        least = 1 - longest_s * bucket.per_second if is_queue else 1
+        # A place in the queue is a debt; the longest wait bounds it. Quotas and seats have no queue.
+        least = 1.0
+        if line == self.rate_for_all:
+            least -= min(self.reserve_bytes, min(longest_s, SHARED_QUEUE_S) * bucket.per_second)
+        elif not (bucket.pinned or bucket.until or line.unit == "concurrent-requests"):
+            least -= longest_s * bucket.per_second
         return Draw(bucket, 0 if line.unit == "content-bytes" else 1, least)
 
     def _terms(self, client: Client) -> tuple[Treatment, float]:

@@ -27,9 +27,14 @@ class Ask(NamedTuple):
         return tuple(line for line, draw, balance in every if balance < draw.least)
 
     def wait_s(self, balances: Sequence[float], now: float) -> float:
-        """Return when an admitted request is served: without debt of requests, a byte in every bucket."""
+        """Return when an admitted request is served: no debt of requests, a byte in each bucket of its own.
+
+        For what all together have its bytes wait themselves, so that those behind it see that they do.
+        """
         wait_s = 0.0
         for line, balance in zip(self.lines, balances, strict=True):
+            if line.is_shared:
+                continue
             wanted = 1 if line.unit == "content-bytes" else 0
             if balance < wanted:
                 wait_s = max(wait_s, seconds_to(line.bucket, balance, wanted, now))

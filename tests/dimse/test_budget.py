@@ -1,6 +1,7 @@
 """One budget for both networks: what is spent over HTTP is missing for DICOM, and the other way."""
 
 import os
+import socket
 import threading
 
 import httpx
@@ -12,9 +13,12 @@ from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
 
 from app.archive.store import store_staged, taking_in
 from app.dimse.commands import Kind
+from app.dimse.errors import Aborted
+from app.dimse.pdu import Wire
 from app.dimse.toll import Toll
 from app.throttle.budget import Budget
 from app.throttle.clients import Client, Clients
+from app.throttle.exchange import SLICE_BYTES
 from app.throttle.policy import Allowance, Holding, PerClient, Policy, Routes, Shared
 from app.throttle.refusals import told_to_wait_s
 from app.throttle.stores import MemoryStore
@@ -239,3 +243,33 @@ def test_who_is_refused_for_itself_is_told_so_at_once():
     assert toll.refusal() is None
     assert toll.refusal() is not None
     assert clock.now_s == 1000
+
+
+def test_r5_who_must_wait_pays_for_a_slice_at_a_time_as_over_http():
+    """R5: debts are paid in their order, so whoever owes more at a time would have more."""
+    shared = Shared(bytes=Allowance(per_second=1e6, burst=1e5))
+    toll = Toll(Budget(Policy(shared=shared), MemoryStore()), "192.0.2.1", Clock())
+    assert toll.pay(90_000) == 90_000
+    assert toll.pay(2**20) == SLICE_BYTES
+    here, there = socket.socketpair()
+    with here, there:
+        wire = Wire(here, idle_s=1, pdu_s=1, pay=lambda size: min(size, 7))
+        wire.write(b"in pieces ", bytearray(b"that are "), memoryview(b"paid for one by one"))
+        assert there.recv(100) == b"in pieces that are paid for one by one"
+
+
+def test_what_was_begun_and_not_paid_for_is_cut_off():
+    here, there = socket.socketpair()
+    over = threading.Event()
+
+    def pay(_size):
+        there.close()
+        return 7
+
+    with here:
+        wire = Wire(here, idle_s=1, pdu_s=1, pay=lambda _: 7, over=over)
+        wire.pay = lambda size: 7 if size == 20 else pay(size)
+        with pytest.raises(Aborted):
+            wire.write(bytes(20))
+        with pytest.raises(Aborted, match="not sent whole"):
+            wire.write(bytes(5))

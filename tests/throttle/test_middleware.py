@@ -173,7 +173,7 @@ def test_one_large_piece_is_cut_into_slices_and_arrives_whole(time):
 
 
 def test_out_of_bytes_all_together_is_503_and_started_answers_go_on(time):
-    budget = make_budget(time, shared={"bytes": {"per_second": 1e5, "burst": 1e6}})
+    budget = make_budget(time, shared={"bytes": {"per_second": 1e5, "burst": 2e5}})
     app = throttled(answering(*[bytes(2**20)] * 2), budget, time)
     first, second = Visit(time), Visit(time, host="192.0.2.2")
 
@@ -186,6 +186,25 @@ def test_out_of_bytes_all_together_is_503_and_started_answers_go_on(time):
     problem = json.loads(second.content)
     assert problem["type"].endswith("#temporary-reduced-capacity")
     assert problem["violated-policies"] == ["global-bytes"]
+
+
+def test_r5_whoever_began_before_all_was_used_up_does_not_shut_others_out(time):
+    """R5: an answer under way and one that is asked for then get the same from moment to moment."""
+    budget = make_budget(time, shared={"bytes": {"per_second": 1e6, "burst": 1e7}})
+    first, second = Visit(time), Visit(time, host="192.0.2.2")
+    app = throttled(answering(*[bytes(2**20)] * 40), budget, time)
+
+    async def later():
+        await time.sleep(1)
+        await second.ask(app)
+
+    time.run(first.ask(app), later())
+    during = [(at_s, len(piece)) for at_s, piece in first.chunks if second.chunks[0][0] < at_s]
+    shared_s = during[-1][0]
+    begun = sum(size for _, size in during)
+    later_bytes = sum(len(piece) for at_s, piece in second.chunks if at_s <= shared_s)
+    assert 0.9 < later_bytes / begun < 1.1
+    assert begun + later_bytes <= 1e6 * shared_s
 
 
 def test_a_client_too_deep_in_debt_is_refused_and_the_others_are_not(time):
