@@ -22,7 +22,7 @@ from app.settings import Settings
 from tests.conftest import SAMPLE
 from tests.ohif.viewer import app_config
 from tests.servers import PROJECT, Server, free_port
-from tools.docs.blocks import BLOCKS, DOCS, block_names, pages, regenerated
+from tools.docs.blocks import BLOCKS, DOCS, FILES, block_names, pages, regenerated
 from tools.docs.commands import all_commands
 
 PAGES = [*pages(), *(PROJECT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md"))]
@@ -54,6 +54,11 @@ def name_of(path: Path) -> str:
 @pytest.mark.parametrize("path", pages(), ids=name_of)
 def test_the_generated_parts_are_current(path: Path) -> None:
     assert regenerated(TEXTS[path]) == TEXTS[path], "run: .venv/bin/python -m tools.docs"
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_the_generated_files_are_current(path: Path) -> None:
+    assert path.read_text(encoding="utf-8") == FILES[path](), "run: .venv/bin/python -m tools.docs"
 
 
 def test_every_generated_part_stands_on_one_page() -> None:

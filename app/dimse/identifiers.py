@@ -86,7 +86,8 @@ def read_identifier(data: bytes, transfer_syntax_uid: str) -> Identifier:
 def answer(identifier: Identifier, found: Mapping[str, Attribute], ae_title: str, *, implicit: bool) -> bytes:
     """Write one answer: every attribute that was asked for, empty where there is no value (C.4.1.1.3.2)."""
     attributes = {
-        tag: _asked(asked, found.get(tag)) or {"vr": asked["vr"]}
+        # A block keeps its creator although nothing is returned of it (PS3.5 7.8.1).
+        tag: _asked(asked, found.get(tag)) or (asked if _is_creator(tag) else {"vr": asked["vr"]})
         for tag, asked in identifier.attributes.items()
         if tag not in NOT_KEYS and not tag.endswith("0000")
     }
@@ -103,6 +104,10 @@ def write(attributes: dict[str, Attribute], character_sets: tuple[str, ...], *, 
     if used:
         attributes = attributes | {SPECIFIC_CHARACTER_SET: {"vr": "CS", "Value": list(used)}}
     return write_data_set(attributes, explicit=not implicit, character_sets=used)
+
+
+def _is_creator(tag: str) -> bool:
+    return int(tag[:4], 16) % 2 == 1 and tag[4:6] == "00" and tag[6:] >= "10"
 
 
 def _keys(path: str, attribute: Attribute) -> Iterator[tuple[str, str]]:

@@ -1,5 +1,7 @@
 """Licence and attribution on the DICOM network: what is withheld from retrievals, and searches by terms."""
 
+from pathlib import Path
+
 import pytest
 from pydicom.dataset import Dataset
 
@@ -7,7 +9,9 @@ from app.dimse.commands import Element
 from tests.dimse.conftest import listeners
 from tests.dimse.stage import Stage, encoded, identifier
 from tests.factories import instance_bytes, make_instance, uid
+from tests.servers import PROJECT
 
+DICTIONARIES = sorted(Path("/usr/share").glob("libdcmtk*/dicom.dic"))
 STUDY = {"StudyInstanceUID": uid("study")}
 SUCCESS, WARNING, ALL_FAILED = 0x0000, 0xB000, 0xA702
 
@@ -77,6 +81,20 @@ def test_what_may_not_be_served_fails_and_is_named(stage, service):
     command, failed = retrieve(identifier("IMAGE", **alone))[-1]
     assert command[Element.STATUS] == ALL_FAILED
     assert uid("none").encode() in failed
+
+
+@pytest.mark.skipif(not DICTIONARIES, reason="DCMTK's dictionary is elsewhere")
+def test_with_our_dictionary_dcmtk_asks_for_private_keys(held, monkeypatch, tmp_path):
+    """PS3.5 7.8.1: the block keeps its creator, also at a level where nothing is returned of it."""
+    monkeypatch.setenv("DCMDICTPATH", f"{DICTIONARIES[0]}:{PROJECT / 'config' / 'dermzoo.dic'}")
+    private = "-k", "(0099,0010)=DERMZOO", "-k", "(0099,1003)=MSK", "-k", "(0099,1001)=CC-BY-NC"
+    for transfer_syntax in ("-xe", "-xi"):
+        said = held.dcmtk("findscu", transfer_syntax, "-S", "-k", "QueryRetrieveLevel=STUDY", *private)
+        assert said.count("(0099,0010) LO [DERMZOO ]") == 1  # with a blank: in the answer
+        assert said.endswith("exit 0")
+    only = "-k", "QueryRetrieveLevel=STUDY", "-k", f"StudyInstanceUID={uid('study')}", *private
+    assert held.dcmtk("getscu", "+xy", "-S", "-od", tmp_path, *only).endswith("exit 0")
+    assert [path.name.endswith(uid("nc")) for path in tmp_path.iterdir()] == [True]
 
 
 @pytest.mark.parametrize("service", ["get", "move"])

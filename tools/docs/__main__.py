@@ -2,16 +2,17 @@
 
 import sys
 
-from tools.docs.blocks import pages, regenerated
+from tools.docs.blocks import FILES, pages, regenerated
 
 
 def main() -> int:
     """Return the exit code: 1 if `--check` found something stale."""
     check = "--check" in sys.argv[1:]
     stale = []
-    for path in pages():
-        before = path.read_text(encoding="utf-8")
-        after = regenerated(before)
+    written = {path: made() for path, made in FILES.items()}
+    for path in (*pages(), *FILES):
+        before = path.read_text(encoding="utf-8") if path.exists() else ""
+        after = written.get(path) or regenerated(before)
         if before != after:
             stale.append(path)
             if not check:

@@ -52,6 +52,9 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "isic-confocal": isic_kinds.confocal_table,
 }
 
+# What is a file of its own.
+FILES: dict[Path, Callable[[], str]] = {DOCS.parent / "config" / "dermzoo.dic": isic.dcmtk_dictionary}
+
 _BLOCK = re.compile(
     r"(?P<begin><!-- generated: (?P<name>[a-z-]+) -->\n).*?(?P<end><!-- end: (?P=name) -->)", re.DOTALL
 )

@@ -182,6 +182,15 @@ def private_table() -> str:
     )
 
 
+def dcmtk_dictionary() -> str:
+    """Return the private elements as a dictionary of DCMTK has them."""
+    lines = (
+        f'({private.GROUP:04x},"{private.CREATOR}",{number:02x})\t{one.vr}\t{one.keyword}\t{one.vm}\t{private.CREATOR}'
+        for number, one in sorted(private.PRIVATE_ELEMENTS.items())
+    )
+    return "\n".join(["# The private elements of dermzoo, for DCMDICTPATH of DCMTK's programs.", *lines, ""])
+
+
 def example_table() -> str:
     """Return every attribute of the full row's data set."""
     return table(
