@@ -3,12 +3,15 @@
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
+from sqlalchemy import Connection
+
 from app.archive.archive import Archive
-from app.catalog.documents import Attributes, parse
+from app.catalog.documents import Attributes, dump, parse
 from app.catalog.holdings import Reference
 from app.catalog.locating import located
 from app.catalog.question import is_answered_at_once
 from app.catalog.search import Page, search, search_within
+from app.catalog.sop_classes import SOP_CLASSES_IN_STUDY, sop_classes_of
 from app.dicom.matching import Level, Query, SingleValue
 
 __all__ = [
@@ -22,7 +25,7 @@ __all__ = [
 Search = Callable[[Query], Iterator[Attributes]]
 
 _FIRST_READ, _NEXT_READS = 20, 500
-_PATIENT_ID, _PATIENT_NAME = "00100020", "00100010"
+_PATIENT_ID, _PATIENT_NAME, _STUDY_INSTANCE_UID = "00100020", "00100010", "0020000D"
 _RELATED_STUDIES = "00201200"
 # Number of Patient Related Studies, Series, Instances, and what a study has that they are the sum of.
 _COUNTED = {_RELATED_STUDIES: "", "00201202": "00201206", "00201204": "00201208"}
@@ -43,8 +46,25 @@ def search_archive(archive: Archive, query: Query) -> Page:
 def _page(archive: Archive, query: Query, *, counts: bool = True) -> Page:
     with archive.catalog.read() as connection:
         if is_answered_at_once(query):
-            return search(connection, query, archive.pages, counts=counts)
-        return search_within(connection, query, archive.pages, archive.settings.search_work_s, counts=counts)
+            page = search(connection, query, archive.pages, counts=counts)
+        else:
+            work_s = archive.settings.search_work_s
+            page = search_within(connection, query, archive.pages, work_s, counts=counts)
+        is_asked = query.include != "all" and SOP_CLASSES_IN_STUDY in query.include
+        return _with_sop_classes(connection, query, page) if is_asked else page
+
+
+def _with_sop_classes(connection: Connection, query: Query, page: Page) -> Page:
+    """Return the page with SOP Classes in Study, if it is one of studies."""
+    if query.level != Level.STUDY:
+        return page
+    answers = list(map(parse, page.answers))
+    uids = [str(_first(each, _STUDY_INSTANCE_UID)) for each in answers]
+    found = sop_classes_of(connection, uids, query.scope)
+    for uid, each in zip(uids, answers, strict=True):
+        if uid in found:  # and was not withdrawn a moment ago
+            each[SOP_CLASSES_IN_STUDY] = {"vr": "UI", "Value": found[uid]}
+    return replace(page, answers=list(map(dump, answers)))
 
 
 def search_attributes(archive: Archive, query: Query) -> Iterator[Attributes]:

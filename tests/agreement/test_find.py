@@ -198,6 +198,8 @@ def test_both_doors_answer_the_same(asked, level):
     found = [each.to_json_dict() for each in asked.answers(level, dict.fromkeys(names, None))]
     assert all(tag in each for each in found for tag in tags)
     assert [[each[tag].get("Value", []) for tag in tags] for each in found] == over_http
+    if "SOPClassesInStudy" in names:  # which no instance says
+        assert [VL_PHOTOGRAPHIC] in [each["00080062"]["Value"] for each in found]
 
 
 def test_both_doors_give_the_same_pixels(asked):
