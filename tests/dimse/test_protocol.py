@@ -223,7 +223,6 @@ def test_command_sets_come_back(numbers, uid):
 
 
 def test_a_peer_that_reads_nothing_is_left(start_listener, monkeypatch):
-    monkeypatch.setattr("app.dimse.listener.PDU_S", 0.5)
     listening = start_listener()
     from tests.factories import write_instance
 
@@ -234,7 +233,8 @@ def test_a_peer_that_reads_nothing_is_left(start_listener, monkeypatch):
 
     role = SCP_SCU_RoleSelectionNegotiation()
     role.sop_class_uid, role.scu_role, role.scp_role = storage, False, True
-    with RawPeer(listening.port) as peer:
+    with monkeypatch.context() as patch, RawPeer(listening.port) as peer:
+        patch.setattr("app.dimse.listener.PDU_S", 0.5)
         peer.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         peer.associate(get, storage, extra=[role])
         peer.data(1, command(Kind.C_GET_RQ, get, has_data_set=True))
