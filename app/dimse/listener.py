@@ -90,7 +90,7 @@ class Listener:
         thread.start()
 
     def _serve(self, connection: socket.socket, address: str, first: bytes, slot: int) -> None:
-        toll = Toll(self.budget, address, self.over)
+        toll = Toll(self.budget, address, self.over, is_closing=self.stopping.is_set)
         wire = pdu.Wire(
             connection, idle_s=IDLE_S, pdu_s=PDU_S, pay=toll.pay, stopping=self.stopping, over=self.over
         )

@@ -28,9 +28,14 @@ class Toll:
         address: str,
         stopping: threading.Event,
         chance: Callable[[], float] = random.random,
+        is_closing: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Open that of an address; `stopping` ends every wait, `chance` gives numbers from 0 to 1."""
+        """Open that of an address; `chance` gives numbers from 0 to 1.
+
+        `stopping` ends every wait; `is_closing`, when nothing more is begun, that of those who are refused.
+        """
         self._budget, self._stopping, self._chance = budget, stopping, chance
+        self._is_closing = is_closing
         parsed = parse_address(address)
         self._client = Client(network_key(parsed) if parsed else "local")
         self._seated: Account | None = None
@@ -106,7 +111,8 @@ class Toll:
         """
         if refusal.is_shared and self._budget is not None:
             longest_s = self._budget.policy.hold.longest_s
-            self._wait(min(longest_s, told_to_wait_s(refusal, self._chance)), self._stopping.is_set)
+            wait_s = min(longest_s, told_to_wait_s(refusal, self._chance))
+            self._wait(wait_s, lambda: self._is_closing() or self._stopping.is_set())
 
     def _wait(self, seconds: float, is_over: Callable[[], bool]) -> None:
         while seconds > 0 and not is_over():

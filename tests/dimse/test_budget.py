@@ -236,6 +236,15 @@ def test_r5_who_is_refused_for_all_waits_as_long_as_over_http():
     assert clock.now_s - before_s == told_to_wait_s(refusal, lambda: 0.5) > refusal.retry_after_s
 
 
+def test_who_is_refused_does_not_hold_up_a_stop():
+    clock = Clock()
+    budget = Budget(Policy(shared=Shared(bytes=Allowance(per_second=1, burst=1))), MemoryStore())
+    budget.owe(budget.account(Client("ip:192.0.2.9")), 1000)
+    toll = Toll(budget, "192.0.2.1", clock, is_closing=lambda: clock.now_s > 1000)
+    assert toll.refusal() is not None
+    assert clock.now_s == 1001
+
+
 def test_who_is_refused_for_itself_is_told_so_at_once():
     clock = Clock()
     policy = Policy(client=PerClient(requests=Allowance(per_second=0.001, burst=1)))
