@@ -359,9 +359,10 @@ class TestCommand:
         for number in range(20):
             write_instance(images / f"{number}.dcm", name=str(number))
         opened = []
+        traced = (strace, "-f", "--seccomp-bpf", "-e", "trace=open,openat,openat2", "-o")
         for turn in range(2):
             log = tmp_path / f"calls-{turn}"
-            done = command(images, prefix=(strace, "-f", "-e", "trace=open,openat,openat2", "-o", log))
+            done = command(images, prefix=(*traced, log))
             if "PTRACE" in done.stderr:
                 pytest.skip("this machine does not let tests trace")
             assert done.returncode == 0, done.stderr

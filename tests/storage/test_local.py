@@ -270,7 +270,19 @@ def test_bytes_and_their_names_are_on_the_disk_before_the_commit_and_have_their_
     log = tmp_path / "calls"
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
     ran = subprocess.run(
-        [strace, "-f", "-y", "-e", f"trace={traced}", "-o", log, sys.executable, "-c", ORDER],
+        [
+            strace,
+            "-f",
+            "--seccomp-bpf",
+            "-y",
+            "-e",
+            f"trace={traced}",
+            "-o",
+            log,
+            sys.executable,
+            "-c",
+            ORDER,
+        ],
         check=False,
         cwd=tmp_path,
         env=environment,
