@@ -31,6 +31,7 @@ from app.web.dicomweb import RESOURCES as OWN
 from app.web.errors import RequestError, archive_error, request_error
 from app.web.media_ranges import MediaRange, read_accept
 from app.web.multipart import Part
+from app.web.proxied_query import proxied_query
 from app.web.ranges import single_part_answer
 from app.web.transactions import TRANSACTIONS, Transaction
 
@@ -205,7 +206,7 @@ async def _unless_gone(gone: "asyncio.Task[None]", work: Coroutine[Any, Any, T])
 
 async def _answer(request: Request, kind: Kind) -> Response:
     service = _service(request)
-    asked = Asked.of(kind, _tail(request), request.url.query, _accept(request))
+    asked = Asked.of(kind, _tail(request), proxied_query(request, kind), _accept(request))
     gone = asyncio.create_task(disconnected(request.receive))
     try:
         found = await _unless_gone(gone, _find(request, service, asked))

@@ -231,6 +231,27 @@ def test_nothing_follows_a_redirect(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
+def test_t8_parameters_that_mean_nothing_fetch_nothing_again(tmp_path: Path) -> None:
+    """T8: nobody fills the cache, or has the upstream asked, by what he puts behind a path."""
+    path = "/studies/1.2/series/3/instances/4.1/frames/1"
+
+    async def scenario() -> None:
+        async with chaos_server() as chaos, through(tmp_path, chaos.url) as client:
+            plain = await client.get(path)
+            for query in ("?", "?x=1", "?x=2&y", "?_=1732208400", "?a%63cept2=evil"):
+                again = await client.get(path + query)
+                assert (again.status_code, again.content) == (plain.status_code, plain.content)
+            assert len(chaos.requests) == 1
+            await client.get(f"{path}?quality=50&x=1")
+            assert [request.split()[1].partition("?")[2] for request in chaos.requests] == ["", "quality=50"]
+            await client.get("/studies/1.2/bulkdata/x?offset=1")
+            await client.get("/instances?PatientID=x")
+            asked = [request.split()[1].partition("?")[2] for request in chaos.requests[2:]]
+            assert asked == ["offset=1", "PatientID=x"]
+
+    asyncio.run(scenario())
+
+
 def test_poison(tmp_path: Path) -> None:
     """T8: whatever one client sends along, another gets what it would have got without it."""
     oddities = [
