@@ -16,7 +16,7 @@ def proxied_query(request: Request, kind: Kind) -> str:
     """Return the query of a request, of a retrieval without parameters that retrievals do not have.
 
     Else anybody could have the same object fetched again and again, and kept under as many names. Searches
-    have attributes for parameters, and what is named by a BulkDataURI has those that the other server gave it.
+    have attributes for parameters; what is named by a BulkDataURI has those that the other server gave it.
     """
     query = request.url.query
     if not query or kind == "search" or "path" in request.path_params:
