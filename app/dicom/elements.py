@@ -40,12 +40,13 @@ _BACKSLASH = ord("\\")
 class Walk:
     """Reads one data set; ``findings`` is what it met beside the attributes."""
 
-    def __init__(self, buffer: bytes | mmap, *, addressable: bool) -> None:
+    def __init__(self, buffer: bytes | mmap, *, addressable: bool, most_elements: int | None = None) -> None:
         """Take the bytes; ``addressable`` if offsets in them are offsets in the file."""
         self.findings = Findings()
         self._buffer = buffer
         self._addressable = addressable
-        self._budget = iter(range(ELEMENTS))
+        self._most_elements = most_elements or ELEMENTS
+        self._budget = iter(range(self._most_elements))
         self._items = 0
         self._inline = 0
 
@@ -94,7 +95,7 @@ class Walk:
                 position, repertoire = self._special(data_set, encoding, header), data_set.repertoire
                 plain = not repertoire.has_escapes
         else:
-            raise Unreadable(f"the data set has more than {ELEMENTS} elements")
+            raise Unreadable(f"the data set has more than {self._most_elements} elements")
         if position != stop or delimited:
             self._check_end(data_set, tag, position, stop, delimited=delimited)
         return stop

@@ -37,6 +37,7 @@ NOT_KEYS = frozenset(
         INSTANCE_AVAILABILITY,
     }
 )
+MOST_KEYS = 1024  # each is written in every answer
 _TIMEZONE_OFFSET = "00080201"  # says how to read the other keys; is returned, and matches nothing
 
 
@@ -75,7 +76,7 @@ class Identifier:
 def read_identifier(data: bytes, transfer_syntax_uid: str) -> Identifier:
     """Read an identifier; raises Unreadable, or InvalidQuery if its level is not one."""
     encoding = IMPLICIT_LITTLE if transfer_syntax_uid == IMPLICIT_VR_LITTLE_ENDIAN else EXPLICIT_LITTLE
-    attributes = Walk(data, addressable=False).root(encoding, 0, len(data))
+    attributes = Walk(data, addressable=False, most_elements=MOST_KEYS).root(encoding, 0, len(data))
     level = str((attributes.get(QUERY_RETRIEVE_LEVEL, {}).get("Value") or ("",))[0])
     if level not in UNIQUE_KEYS:
         known = ", ".join(UNIQUE_KEYS)

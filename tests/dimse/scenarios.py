@@ -7,6 +7,7 @@ from pydicom.uid import generate_uid
 
 from app.archive.withdraw import withdraw_named
 from app.dimse.commands import Element, Kind
+from app.dimse.identifiers import MOST_KEYS
 from app.errors import CatalogUnavailable, SearchTooBroad, StorageFailed, StorageFull
 from tests.dimse.raw_peer import VERIFICATION
 from tests.dimse.stage import (
@@ -18,6 +19,7 @@ from tests.dimse.stage import (
     cancel,
     comment,
     commitment_request,
+    encoded,
     identifier,
     raising,
     reaches,
@@ -206,6 +208,16 @@ def found_without_a_key_of_bytes(stage):
         command[Element.STATUS] for command, _ in stage.find(identifier("IMAGE", **keys, **STUDY))
     ]
     assert (set(found), last) == ({0xFF01}, 0x0000)
+
+
+@reaches("C-FIND", 0xC001)
+def asked_for_more_than_anybody_needs(stage):
+    asked = Dataset()
+    asked.QueryRetrieveLevel, asked.StudyInstanceUID = "STUDY", ""
+    for number in range(MOST_KEYS):
+        asked.add_new(0x00111000 + number, "LO", "")
+    answers = stage.find(encoded(asked))
+    assert (status(answers), comment(answers)) == (0xC001, "the data set has more than 1024 elements")
 
 
 @reaches("C-FIND", 0xFE00)

@@ -3,7 +3,7 @@
 from pydantic.fields import FieldInfo
 from pydicom.uid import UID
 
-from app.dimse import association, commands, commitment, gate, listener, pdu, requestor
+from app.dimse import association, commands, commitment, gate, identifiers, listener, pdu, requestor
 from app.dimse.peers import Peer
 from app.dimse.sop_classes import QUERY_RETRIEVE, STORAGE, STORAGE_COMMITMENT, TRANSFER_SYNTAXES, VERIFICATION
 from app.dimse.status import STATUSES
@@ -86,6 +86,7 @@ def limits_table() -> str:
             ("a P-DATA-TF, either way", f"{pdu.P_DATA_BYTES >> 10} KiB", "A-ABORT, before it is received"),
             ("a command set", f"{commands.LONGEST_COMMAND >> 10} KiB", "A-ABORT"),
             ("an identifier", f"{association.LONGEST_IDENTIFIER >> 10} KiB", "A-ABORT"),
+            ("keys of an identifier, with those in sequences", f"{identifiers.MOST_KEYS:,}", "C001"),
             ("silence between PDUs", f"{listener.IDLE_S:g} s", "A-ABORT"),
             ("receiving one PDU, or sending one", f"{listener.PDU_S:g} s", "A-ABORT"),
             (
