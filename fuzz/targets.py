@@ -1,17 +1,8 @@
-"""What is fuzzed: a function of bytes, what it may raise, and a corpus to begin with."""
+"""What is fuzzed: every reader of bytes that come from somebody else."""
 
-import io
-import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qsl
 
-import imagecodecs
-import numpy as np
-import tifffile
-
-from app.corpus.isic.raster import describe, unpack
 from app.dicom.codestream import read_jpeg_2000_claims, read_jpeg_claims, read_jpeg_xl_claims
 from app.dicom.decoding import decode_frame
 from app.dicom.image_pixel import ImagePixel
@@ -32,27 +23,12 @@ from app.web.ranges import read_ranges
 from app.web.rendered_parameters import read_annotation, read_quality, read_viewport, read_window
 from app.web.search_parameters import parse_search, require_utf8
 from app.web.uri_parameters import read_uri_request
+from fuzz.corpus import CORPUS_TARGETS
+from fuzz.target import Target, texts
 
 SPECIMENS = Path(__file__).parents[1] / "tests" / "data" / "dicom"
 LARGEST_SEED = 8 * 1024
-LARGEST_RASTER = 2**20
 RLE_LOSSLESS = "1.2.840.10008.1.2.5"
-
-
-@dataclass(frozen=True)
-class Target:
-    """One reader: it returns, or raises one of `refusals`; anything else is a finding."""
-
-    read: Callable[[bytes], object]
-    seeds: Callable[[], list[bytes]]
-    refusals: tuple[type[Exception], ...] = (ArchiveError,)
-
-    def run(self, data: bytes) -> None:
-        """Read the bytes; what may not be raised comes through."""
-        try:
-            self.read(data)
-        except self.refusals:
-            return
 
 
 def _text(data: bytes) -> str:
@@ -135,28 +111,6 @@ def _rle(data: bytes) -> None:
     assert decode_frame(data, image).shape[:2] == (8, 8)
 
 
-def _raster(data: bytes) -> None:
-    """Read a PNG or TIFF file, and unpack it where it does not claim to be large."""
-    with tempfile.TemporaryDirectory() as folder:
-        path, target = Path(folder, "image"), Path(folder, "samples")
-        path.write_bytes(data)
-        raster = describe(str(path))
-        size = raster.rows * raster.row_bytes
-        if size <= LARGEST_RASTER:
-            unpack(str(path), raster, 0, raster.bands, str(target))
-            assert target.stat().st_size == size
-
-
-def _rasters() -> list[bytes]:
-    samples = np.arange(24 * 20, dtype=np.uint8).reshape(24, 20)
-    files = [bytes(imagecodecs.png_encode(samples)), bytes(imagecodecs.png_encode(samples.astype(np.uint16)))]
-    for options in ({}, {"tile": (16, 16), "compression": "deflate"}, {"compression": "lzw", "predictor": 2}):
-        file = io.BytesIO()
-        tifffile.imwrite(file, samples, **options)
-        files.append(file.getvalue())
-    return files
-
-
 def _pdus(data: bytes) -> None:
     """Read a stream of PDUs as a peer sends it, each as what it says it is."""
     position = 0
@@ -175,10 +129,6 @@ def _proxy_header(data: bytes) -> None:
     if len(data) >= 16:
         following_bytes(data[:16])
         client_address(data)
-
-
-def _texts(*texts: str) -> Callable[[], list[bytes]]:
-    return lambda: [text.encode() for text in texts]
 
 
 def _files() -> list[bytes]:
@@ -203,23 +153,23 @@ def _streams() -> list[bytes]:
 TARGETS: dict[str, Target] = {
     "accept": Target(
         _accept,
-        _texts(
+        texts(
             'multipart/related; type="application/octet-stream"; transfer-syntax=*',
             "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8",
             "application/dicom+json; charset=utf-8",
         ),
     ),
-    "ranges": Target(_ranges, _texts("bytes=0-9", "bytes=-5,10-20", "bytes=999-", "lines=1-2")),
+    "ranges": Target(_ranges, texts("bytes=0-9", "bytes=-5,10-20", "bytes=999-", "lines=1-2")),
     "multipart": Target(
         _multipart,
-        _texts(
+        texts(
             "\r\n--b\r\nContent-Type: application/dicom\r\n\r\nabc\r\n--b--",
             "--b\r\nContent-Location: x\r\n\r\n--b-\r\n--b\r\n\r\n\r\n--b--\r\n",
         ),
     ),
     "query": Target(
         _query,
-        _texts(
+        texts(
             "PatientName=*a%5Eb&limit=1&offset=2&includefield=all&fuzzymatching=true",
             "00400275.00400009=x&StudyDate=20200101-&StudyTime=10-1130&orderby=-StudyDate",
             'ModalitiesInStudy=A,B&multiplevaluematching=true&emptyvaluematching=true&StudyID=""',
@@ -227,14 +177,14 @@ TARGETS: dict[str, Target] = {
     ),
     "uri": Target(
         _uri_query,
-        _texts("requestType=WADO&studyUID=1&seriesUID=2&objectUID=3&region=0,0,1,.5&rows=9&windowCenter=1"),
+        texts("requestType=WADO&studyUID=1&seriesUID=2&objectUID=3&region=0,0,1,.5&rows=9&windowCenter=1"),
     ),
     "rendered": Target(
-        _rendered, _texts("128,128,,,-5,9", "40,400.5,linear-exact", "90", "patient,technique")
+        _rendered, texts("128,128,,,-5,9", "40,400.5,linear-exact", "90", "patient,technique")
     ),
     "xml": Target(
         read_xml,
-        _texts(
+        texts(
             '<NativeDicomModel><DicomAttribute tag="00100010" vr="PN"><PersonName number="1"><Alphabetic>'
             "<FamilyName>a</FamilyName></Alphabetic></PersonName></DicomAttribute></NativeDicomModel>",
             '<NativeDicomModel><DicomAttribute tag="00081199" vr="SQ"><Item number="1"/></DicomAttribute>'
@@ -243,7 +193,7 @@ TARGETS: dict[str, Target] = {
     ),
     "json": Target(
         read_json,
-        _texts(
+        texts(
             '[{"00100010":{"vr":"PN","Value":[{"Alphabetic":"a^b"}]},"00280010":{"vr":"US","Value":[1]}}]',
             '{"00081199":{"vr":"SQ","Value":[{},null]},"7FE00010":{"vr":"OB","InlineBinary":"AAA="}}',
         ),
@@ -255,7 +205,7 @@ TARGETS: dict[str, Target] = {
         lambda: [b"\x02" + b"\0" * 3 + b"\x40\0\0\0\x44\0\0\0" + b"\0" * 52 + b"\x81\x01" * 4],
         (ArchiveError, RuntimeError),
     ),
-    "raster": Target(_raster, _rasters),
+    **CORPUS_TARGETS,
     "pdus": Target(_pdus, _commands, (ProtocolError,)),
     "commands": Target(decode_command, _commands, (ProtocolError,)),
     "proxy-header": Target(

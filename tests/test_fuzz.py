@@ -7,8 +7,6 @@ import pytest
 from fuzz.child import changed
 from fuzz.targets import TARGETS
 
-INPUTS = 1000
-
 
 @pytest.mark.parametrize("name", TARGETS)
 def test_target(name: str) -> None:
@@ -18,5 +16,5 @@ def test_target(name: str) -> None:
     for seed in seeds:
         target.run(seed)
     chance = random.Random(name)
-    for _ in range(INPUTS):
+    for _ in range(target.few):
         target.run(changed(chance, seeds))

@@ -9,7 +9,7 @@ from urllib.parse import urljoin, urlsplit
 from app.corpus.isic.batches import BATCH_ROWS
 from app.corpus.isic.fetching import Patience, download, get_json
 from app.corpus.isic.fields import FIELDS
-from app.corpus.isic.parquet import required_parquet
+from app.corpus.isic.parquet import refusals, required_parquet
 from app.corpus.isic.rows import BadRow, Row, row_of
 from app.errors import NotImportable
 
@@ -58,14 +58,10 @@ class ArchiveApi:
         url: str | None = start or self._first
         line = 1
         while url:
-            answer = self._page(url)
-            following = answer.get("next")
-            if following is not None and not self._is_ours(following):
-                raise NotImportable("source", f"{url} leads to another host: {str(following)[:200]!r}")
-            rows = [row_of(line + n, _flat(image)) for n, image in enumerate(answer["results"])]
-            line += len(rows)
-            yield Page(rows, following)
-            url = following
+            page = page_of(self._page(url), url, self._first, line)
+            line += len(page.rows)
+            yield page
+            url = page.next
 
     def _page(self, url: str) -> Mapping[str, Any]:
         answer = get_json(url, self._patience)
@@ -74,8 +70,21 @@ class ArchiveApi:
             raise NotImportable("source", reason)
         return answer
 
-    def _is_ours(self, url: object) -> bool:
-        return isinstance(url, str) and urlsplit(url)[:2] == urlsplit(self._first)[:2]
+
+def page_of(answer: Mapping[str, Any], url: str, first: str, line: int) -> Page:
+    """Return a page of images that a URL answers; `first` is the URL of the first, `line` of its rows."""
+    following = answer.get("next")
+    if following is not None and not _is_at(following, first):
+        raise NotImportable("source", f"{url} leads to another host: {str(following)[:200]!r}")
+    return Page([row_of(line + n, _flat(image)) for n, image in enumerate(answer["results"])], following)
+
+
+def _is_at(url: object, first: str) -> bool:
+    """Whether a URL is of the same scheme and host as another."""
+    try:
+        return isinstance(url, str) and urlsplit(url)[:2] == urlsplit(first)[:2]
+    except ValueError:  # such as http://[
+        return False
 
 
 # What an image object has no key for is not known.
@@ -116,7 +125,7 @@ class Snapshot:
         self.version = version
         try:
             self._file = required_parquet().ParquetFile(path)
-        except (OSError, ValueError) as error:  # pyarrow's own are kinds of these
+        except refusals() as error:
             raise NotImportable("source", f"{path} is no Parquet file: {error}") from None
         if "isic_id" not in self._file.schema_arrow.names:
             raise NotImportable("source", f"{path} has no column isic_id")
@@ -138,7 +147,7 @@ class Snapshot:
                         yield Page(rows, str(group))
                     rows = [row_of(line + n, _cells(row)) for n, row in enumerate(batch.to_pylist())]
                     line += len(rows)
-            except (OSError, ValueError) as error:
+            except refusals() as error:
                 raise NotImportable("source", f"the Parquet file is damaged: {error}") from None
             yield Page(rows, str(group + 1) if group + 1 < groups else None)
 
