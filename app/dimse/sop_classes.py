@@ -40,13 +40,26 @@ QUERY_RETRIEVE = {
 # Those of the library, and the retired ones and those of neighbours in PS3.6. What belongs to no study,
 # as a protocol or an inventory, has no place here.
 _NOT_OF_STUDIES = ("1.2.840.10008.5.1.4.1.1.200.", "1.2.840.10008.5.1.4.1.1.201.")
-STORAGE = frozenset(str(uid) for uid in _STORAGE_CLASSES.values()) | frozenset(
-    uid
-    for uid, (name, kind, *_) in UID_dictionary.items()
-    if kind == "SOP Class"
-    and "Storage" in name
-    and uid.startswith("1.2.840.10008.5.1.4.1.1.")
-    and not uid.startswith(_NOT_OF_STUDIES)
+# Retired, of studies, with UIDs of elsewhere: stored prints, hardcopies, an instruction on trial.
+_ELSEWHERE = frozenset(
+    {
+        "1.2.840.10008.5.1.1.27",
+        "1.2.840.10008.5.1.1.29",
+        "1.2.840.10008.5.1.1.30",
+        "1.2.840.10008.5.1.4.34.1",
+    }
+)
+STORAGE = (
+    frozenset(str(uid) for uid in _STORAGE_CLASSES.values())
+    | frozenset(
+        uid
+        for uid, (name, kind, *_) in UID_dictionary.items()
+        if kind == "SOP Class"
+        and "Storage" in name
+        and uid.startswith("1.2.840.10008.5.1.4.1.1.")
+        and not uid.startswith(_NOT_OF_STUDIES)
+    )
+    | _ELSEWHERE
 )
 
 # What messages without pixels are written in.
