@@ -46,3 +46,4 @@ def configure_logging(level: str) -> None:
         logging.getLogger(name).handlers.clear()
         logging.getLogger(name).propagate = True
     logging.getLogger("uvicorn.access").disabled = True  # observability/requests.py says more
+    logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)  # the line of the association says it

@@ -178,9 +178,12 @@ def test_one_line_in_the_log_for_each_association(served):
 def test_the_log_says_what_was_refused_and_why(served):
     served.dcmtk("findscu", "-aet", "REFUSED", "-S", *keys("QueryRetrieveLevel=WARD"))
     connected(served, association_request(called="NOBODY")).close()
+    connected(served, association_request().replace(b"1.2.840.10008.1.1", b"1.2.840.10008.0x1")).close()
     line = served.line(calling_ae_title="REFUSED")
     assert line["refused"] == {"A900 Query/Retrieve Level is 'WARD': use PATIENT, STUDY, SERIES, IMAGE": 1}
     assert served.line(called_ae_title="NOBODY")["calling_ae_title"] == "RAW"
+    served.wait(lambda: "UID is non-conformant" in served.server.log)
+    assert '"logger":"pynetdicom' not in served.server.log
 
 
 def test_associations_are_counted_in_the_metrics(served):
