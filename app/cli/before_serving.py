@@ -87,7 +87,7 @@ def _check_dimse(settings: Settings) -> None:
     from app.dimse.titles import require_distinct  # noqa: PLC0415
     from app.dimse.upstreams import upstream_titles  # noqa: PLC0415
 
-    listening_socket(settings).close()
+    listening_socket(settings, is_shared=False).close()
     tls_context(settings)
     check_peers(settings)
     require_distinct(settings, upstream_titles(settings).values())

@@ -22,12 +22,15 @@ from app.settings import Settings
 from app.throttle.opening import open_budget, watch_policy
 
 
-def listening_socket(settings: Settings) -> socket.socket:
-    """Return a bound socket that other processes may share the port of; raises SettingsError."""
+def listening_socket(settings: Settings, *, is_shared: bool = True) -> socket.socket:
+    """Return a bound socket that other processes may share the port of; raises SettingsError.
+
+    If it is not shared, nobody may listen there yet: another server's processes would take turns with ours.
+    """
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, int(is_shared))
     try:
         listening.bind((settings.host, settings.dimse_port))
     except OSError as error:

@@ -8,9 +8,13 @@ from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
 from app.dimse.association import Association
 from app.dimse.commands import Element, Kind, decode_command, encode_command
 from app.dimse.negotiation import Agreement
+from app.dimse.process import listening_socket
 from app.dimse.status import DATA_SET_MISMATCH
+from app.errors import SettingsError
+from app.settings import Settings
 from tests.dimse.conftest import listeners
 from tests.dimse.raw_peer import VERIFICATION, RawPeer, association_request
+from tests.servers import free_port
 
 REJECTED = 3
 
@@ -46,6 +50,16 @@ def test_nobody_becomes_one_whom_we_would_echo(port):
         peer.ask(1, asked | {Element.AFFECTED_SOP_CLASS_UID: VERIFICATION})
         [(answer, _)] = peer.answers()
         assert answer[Element.STATUS] == 0x0000
+
+
+def test_a_port_is_shared_among_the_processes_of_one_server_alone(tmp_path):
+    settings = Settings(data_dir=tmp_path, dimse_port=free_port())
+    listening_socket(settings, is_shared=False).close()
+    with listening_socket(settings) as one, listening_socket(settings) as another:
+        one.listen()
+        another.listen()
+        with pytest.raises(SettingsError, match="Address already in use"):
+            listening_socket(settings, is_shared=False)
 
 
 def association(written, longest_pdu=16384):
