@@ -60,7 +60,7 @@ def test_the_tests_run_on_what_is_served() -> None:
         ("migrations", ()),
         ("tests", ("test",)),
         ("bench", ("test",)),
-        ("fuzz", ("fuzz",)),
+        ("fuzz", ("fuzz", "test")),
         ("tools", ("test",)),
     ],
 )
