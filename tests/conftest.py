@@ -1,8 +1,9 @@
 """What several folders of tests share: settings, both databases, and the real server."""
 
 import os
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 
 import httpx
@@ -15,6 +16,7 @@ from app.settings import Settings
 from tests.migrated import migrate_at, migrated
 from tests.postgres import postgres_cluster
 from tests.redis_server import RedisServer, running_redis
+from tests.requestors import resting_reactors
 from tests.servers import PROJECT, Server
 
 SAMPLE = PROJECT / "corpus" / "isic-sample"
@@ -57,6 +59,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith("DERMZOO_")]:
         monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _resting_reactors() -> Iterator[None]:
+    with resting_reactors() if "pynetdicom" in sys.modules else nullcontext():
+        yield
 
 
 @pytest.fixture
