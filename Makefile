@@ -30,7 +30,7 @@ viewer: install  ## the OHIF viewer on what `make demo` serves (ARGS=URL for ano
 
 test: $(TESTABLE)  ## the whole suite; installs what it needs, PostgreSQL and Chromium too
 	@tools/install-test-peers
-	@$(BIN)/python -m pytest -n $(or $(WORKERS),2) --dist loadgroup --reruns 1 $(ARGS)
+	@$(BIN)/python -m pytest -n $(or $(WORKERS),2) --dist loadfile --reruns 1 $(ARGS)
 
 check: $(TESTABLE)  ## format, lint, types, import layers
 	@$(BIN)/ruff format --check --quiet

@@ -1,5 +1,6 @@
 """What several folders of tests share: settings, both databases, and the real server."""
 
+import functools
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -40,19 +41,18 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 for _phase in ("connect", "read", "write", "pool"):
     setattr(httpx._config.DEFAULT_TIMEOUT_CONFIG, _phase, 60.0)
 
+# Each client reads all certificates that the world trusts, which takes longer than most questions.
+httpx._transports.default.create_ssl_context = functools.cache(httpx._transports.default.create_ssl_context)
+
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let xdist hand out the tests in the order in which they stand."""
+    """Let xdist hand out the files in the order in which they stand."""
     config.option.loadscopereorder = False
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes long begins first; the other tests of a file share one process, and so its servers."""
+    """Files with something that takes long begin first, so that none is left for the end."""
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
-    for item in items:
-        if not (item.get_closest_marker("slow") or item.get_closest_marker("xdist_group")):
-            item.add_marker(pytest.mark.xdist_group(str(item.path.relative_to(PROJECT).with_suffix(""))))
 
 
 @pytest.fixture(autouse=True)

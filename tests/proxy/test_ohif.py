@@ -10,7 +10,7 @@ from tests.proxy.sample import Proxied, proxied
 
 __all__ = ["proxied"]
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.xdist_group("chromium")]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 # Orthanc has no thumbnails of its own: the viewer draws them from the frames.
 SOURCES = {"orthanc": {"thumbnailRendering": "wadors"}}
