@@ -58,7 +58,7 @@ class Question(NamedTuple):
     @property
     def is_led(self) -> bool:
         """Whether a key leads to the few rows that match."""
-        return any(tag in _FEW and one in {Operator.EQUAL, Operator.AMONG} for tag, one in self.shape)
+        return is_led(self.shape)
 
     @property
     def is_broad(self) -> bool:
@@ -67,6 +67,11 @@ class Question(NamedTuple):
         return any(
             key.level != self.level or key.tag == MODALITY or key.source == "modalities" for key in keys
         )
+
+
+def is_led(shape: Shape) -> bool:
+    """Whether a key of a shape leads to the few rows that match."""
+    return any(tag in _FEW and one in {Operator.EQUAL, Operator.AMONG} for tag, one in shape)
 
 
 def is_answered_at_once(query: Query) -> bool:

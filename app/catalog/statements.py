@@ -23,7 +23,7 @@ from app.catalog.conditions import (
 from app.catalog.corpus_models import fact
 from app.catalog.models import document, holding, instance, series, study
 from app.catalog.prepared import prepared
-from app.catalog.question import Shape
+from app.catalog.question import Shape, is_led
 from app.catalog.scope import NUMBERS, Sieve, counted, held_members, is_within, numbers, page_of
 from app.dicom.matching import Level, Order
 
@@ -191,12 +191,15 @@ def _narrow(
             compare(rows.c.value, Operator.EQUAL, f"p{number}"),
         )
     for number, ((tag, comparison), attribute) in enumerate(zip(shape, attributes, strict=True)):
-        if number in facts or (attribute.source == "fact" and level < Level.INSTANCE):
+        if attribute.source == "fact":
             continue
         statement = statement.where(_condition(tag, attribute, level, comparison, f"p{number}", **options))
-    if level < Level.INSTANCE and (of_image := _conditions_of_image(shape, leads=leads)):
-        below = any_below(level, of_image, leads=leads, is_scoped=sieve is not None)
-        statement = statement.where(below)
+    # Of few images each is looked at, sooner than all that have a fact are listed.
+    lists = (leads or level == Level.INSTANCE) and not is_led(shape)
+    of_image = _conditions_of_image(shape, facts, leads=lists)
+    if of_image and level < Level.INSTANCE:
+        of_image = [any_below(level, of_image, leads=lists, is_scoped=sieve is not None)]
+    statement = statement.where(*of_image)
     return statement if sieve is None else statement.where(is_within(level, sieve))
 
 
@@ -210,16 +213,18 @@ def _joined_facts(level: Level, shape: Shape) -> Mapping[int, FromClause]:
     return {
         number: fact.alias(f"fact_{number}")
         for number, (tag, comparison) in enumerate(shape)
-        if level == Level.INSTANCE and comparison is Operator.EQUAL and _is_fact(tag)
+        if level == Level.INSTANCE and comparison is Operator.EQUAL and _is_fact(tag) and not is_led(shape)
     }
 
 
-def _conditions_of_image(shape: Shape, *, leads: bool) -> list[ColumnElement[bool]]:
-    """Return what facts ask of an instance: of one and the same below a study or series."""
+def _conditions_of_image(
+    shape: Shape, joined: Mapping[int, FromClause], *, leads: bool
+) -> list[ColumnElement[bool]]:
+    """Return what facts that are not joined ask of an instance: of the same one below a study or series."""
     return [
         fact_condition(BY_TAG[tag], comparison, f"p{number}", leads=leads)
         for number, (tag, comparison) in enumerate(shape)
-        if _is_fact(tag)
+        if _is_fact(tag) and number not in joined
     ]
 
 
