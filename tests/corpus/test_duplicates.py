@@ -123,9 +123,7 @@ def test_of_certain_terms_alone(data_dir: Path) -> None:
     ):
         table = csv.DictReader(io.StringIO(run(data_dir, "split", *options).stdout))
         assert "".join(row["isic_id"][-1] for row in table) == names
-    assert "None of 16 images" in run(
-        data_dir, "split", "--license", "CC-BY-NC", "--commercial-safe"
-    ).output
+    assert "None of 16 images" in run(data_dir, "split", "--license", "CC-BY-NC", "--commercial-safe").output
     assert "licences are CC-0, CC-BY, CC-BY-NC" in run(data_dir, "split", "--license", "GPL").output
 
 
