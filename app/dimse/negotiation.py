@@ -32,7 +32,7 @@ from app.dimse.sop_classes import (
 
 APPLICATION_CONTEXT = "1.2.840.10008.3.1.1.1"
 ACCEPTED, NO_REASON, ABSTRACT_SYNTAX_UNKNOWN, TRANSFER_SYNTAXES_UNKNOWN = 0, 2, 3, 4
-_SMALLEST_PDU = 1024  # a peer that says less would have each message cut to shreds
+SMALLEST_PDU = 128  # a peer that takes less would have each message cut to shreds
 
 _config.ENFORCE_UID_CONFORMANCE = True
 
@@ -89,15 +89,20 @@ def read_request(body: bytes) -> A_ASSOCIATE:
         raise ProtocolError(f"the A-ASSOCIATE-RQ cannot be read: {error}", INVALID_PARAMETER) from error
     if not primitive.presentation_context_definition_list:
         raise ProtocolError("the A-ASSOCIATE-RQ proposes no presentation context", INVALID_PARAMETER)
+    numbers = [int(each.context_id or 0) for each in primitive.presentation_context_definition_list]
+    if len(set(numbers)) < len(numbers) or not all(number % 2 for number in numbers):  # PS3.8 9.3.2.2
+        raise ProtocolError("presentation contexts have an odd number each", INVALID_PARAMETER)
     return primitive
 
 
 def refused_at_sight(body: bytes, request: A_ASSOCIATE) -> Refused | None:
-    """Return why a request is none of this protocol (PS3.8 9.3.2): its version, its application context."""
+    """Return why a request is none that we can serve: its version, its application context (PS3.8 9.3.2)."""
     if not body[1] & 1:
         return Refused(2, 2, "protocol version 1 is not proposed")
     if request.application_context_name != APPLICATION_CONTEXT:
         return Refused(1, 2, f"the application context is {str(request.application_context_name)!r}")
+    if (longest := _longest(_items(request))) < SMALLEST_PDU:
+        return Refused(1, 1, f"it takes no PDU of more than {longest} bytes")
     return None
 
 
@@ -128,7 +133,7 @@ def agree(request: A_ASSOCIATE, *, private_too: bool) -> tuple[Agreement, bytes]
         called_ae_title=request.called_ae_title.strip(),
         contexts=contexts,
         extended=extended,
-        longest_pdu=max(_longest(items), _SMALLEST_PDU),
+        longest_pdu=_longest(items),
         implementation=_implementation(items),
     )
     information = [*user_information(), *_role_answers(roles, accepted), *_extended_answers(extended)]

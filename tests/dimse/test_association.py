@@ -1,5 +1,6 @@
 """What an association is begun with, how messages are cut, and what the log learns of it."""
 
+import struct
 from types import SimpleNamespace
 
 import pytest
@@ -16,7 +17,7 @@ from tests.dimse.conftest import listeners
 from tests.dimse.raw_peer import VERIFICATION, RawPeer, association_request
 from tests.servers import free_port
 
-REJECTED = 3
+REJECTED, ABORT = 3, 7
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +40,29 @@ def test_what_is_none_of_this_protocol_is_rejected(port, before, after, source_a
     with RawPeer(port) as peer:
         peer.send(whole.replace(before, after))
         assert peer.read() == (REJECTED, bytes([0, 1, *source_and_reason]))
+
+
+MAXIMUM_LENGTH = struct.pack(">BxH", 0x51, 4)  # PS3.8 D.1
+
+
+def test_who_takes_shreds_alone_is_rejected(port):
+    whole = association_request()
+    with RawPeer(port) as peer:
+        peer.send(
+            whole.replace(MAXIMUM_LENGTH + struct.pack(">I", 16384), MAXIMUM_LENGTH + struct.pack(">I", 127))
+        )
+        assert peer.read() == (REJECTED, bytes([0, 1, 1, 1]))
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_presentation_contexts_are_odd_and_each_another(port, number):
+    # PS3.8 9.3.2.2: an A-ABORT, invalid PDU parameter value
+    whole = association_request(VERIFICATION, VERIFICATION)
+    second = b"\x20\0" + whole.split(b"\x20\0")[-1][:2] + bytes([3])
+    assert whole.count(second) == 1
+    with RawPeer(port) as peer:
+        peer.send(whole.replace(second, second[:-1] + bytes([number])))
+        assert peer.read() == (ABORT, bytes([0, 0, 2, 6]))
 
 
 def test_nobody_becomes_one_whom_we_would_echo(port):
@@ -67,7 +91,7 @@ def association(written, longest_pdu=16384):
     return Association(wire, Agreement("A", "B", {}, {}, longest_pdu, ""))
 
 
-@pytest.mark.parametrize("longest", [4096, 4097, 131071])
+@pytest.mark.parametrize("longest", [128, 4096, 4097, 131071])
 def test_fragments_are_even_whatever_the_peer_takes(longest):
     written = []
     association(written, longest).send(1, {Element.COMMAND_FIELD: Kind.C_STORE_RQ}, [bytes(200_000)])

@@ -3,7 +3,17 @@
 from pydantic.fields import FieldInfo
 from pydicom.uid import UID
 
-from app.dimse import association, commands, commitment, gate, identifiers, listener, pdu, requestor
+from app.dimse import (
+    association,
+    commands,
+    commitment,
+    gate,
+    identifiers,
+    listener,
+    negotiation,
+    pdu,
+    requestor,
+)
 from app.dimse.peers import Peer
 from app.dimse.sop_classes import QUERY_RETRIEVE, STORAGE, STORAGE_COMMITMENT, TRANSFER_SYNTAXES, VERIFICATION
 from app.dimse.status import STATUSES
@@ -84,6 +94,7 @@ def limits_table() -> str:
                 "rejected as transient: local limit exceeded",
             ),
             ("a P-DATA-TF, either way", f"{pdu.P_DATA_BYTES >> 10} KiB", "A-ABORT, before it is received"),
+            ("a P-DATA-TF that the peer takes", f"{negotiation.SMALLEST_PDU} bytes at least", "rejected"),
             ("a command set", f"{commands.LONGEST_COMMAND >> 10} KiB", "A-ABORT"),
             ("an identifier", f"{association.LONGEST_IDENTIFIER >> 10} KiB", "A-ABORT"),
             ("keys of an identifier, with those in sequences", f"{identifiers.MOST_KEYS:,}", "C001"),
