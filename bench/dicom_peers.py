@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -25,9 +26,12 @@ def sink(folder: Path) -> Server:
     return Server(SINK, command, port, "", log, {**os.environ, **TUNED}, dicom_port=port, ae_title=SINK)
 
 
-def dermzoo(folder: Path, workers: int, sink_port: int) -> Server:
+def dermzoo(folder: Path, workers: int, sink_port: int, *, syncs_index: bool = True) -> Server:
     """Return our server on an archive in `folder`, listening on the DICOM network too."""
     server = peers.dermzoo(folder, workers)
+    if not syncs_index:
+        command = [sys.executable, "-m", "bench.index_unsynced", *server.command[3:]]
+        server = replace(server, name="dermzoo, index unsynced", command=command)
     port = free_port()
     known = folder / "peers.toml"
     known.write_text(f'[[peer]]\nae_title = "{SINK}"\nhost = "127.0.0.1"\nport = {sink_port}\n')

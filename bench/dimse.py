@@ -91,20 +91,28 @@ def measure_dimse(stage: Stage, report: Report) -> None:
 
 
 def _measure_stores(stage: Stage, report: Report, folder: Path, sink: int) -> None:
-    own_server = dicom_peers.dermzoo(folder / "own", stage.workers, sink)
+    synced, unsynced = (
+        dicom_peers.dermzoo(folder / f"own-{syncs}", stage.workers, sink, syncs_index=syncs)
+        for syncs in (True, False)
+    )
     peer, shipped = (
         dicom_peers.orthanc(folder / f"orthanc-{tuned}", sink, tuned=tuned) for tuned in (True, False)
     )
-    with running(own_server) as own, running(peer), running(shipped), TemporaryDirectory(dir=folder) as files:
-        for measure, kind, beside, tuned in (
-            ("C-STORE 20 KB, shipped storescu / Orthanc as shipped", "tiny", shipped, False),
-            ("C-STORE 20 KB, tuned / Orthanc tuned", "tiny", peer, True),
-            ("C-STORE 1 MB, tuned / Orthanc tuned", "real", peer, True),
+    with ExitStack() as stack:
+        for server in (synced, unsynced, peer, shipped):
+            stack.enter_context(running(server))
+        files = Path(stack.enter_context(TemporaryDirectory(dir=folder)))
+        for measure, kind, own, beside in (
+            ("C-STORE 20 KB, shipped storescu / Orthanc as shipped", "tiny", synced, shipped),
+            ("C-STORE 20 KB, tuned / Orthanc tuned", "tiny", synced, peer),
+            ("C-STORE 20 KB, tuned, index not synced / Orthanc tuned", "tiny", unsynced, peer),
+            ("C-STORE 1 MB, tuned / Orthanc tuned", "real", synced, peer),
         ):
             template = Path((stage.tiny if kind == "tiny" else stage.real)[0].path)
+            tuned = beside is not shipped
             loads = {
                 server.name: [
-                    _storing(template, Path(files), f"{measure} {number}", count, tuned=tuned)
+                    _storing(template, files, f"{measure} {number}", count, tuned=tuned)
                     for number in range(stage.rounds)
                 ]
                 for server, count in (

@@ -18,6 +18,7 @@ from app.errors import CatalogUnavailable, SettingsError
 # The revision of migrations/ that this code works on; tests/test_migrations.py compares the two.
 SCHEMA_REVISION = "0005"
 
+SYNCHRONOUS = "FULL"  # SQLite's: a commit that was answered survives a power cut
 BUSY_TIMEOUT_MS = 5000
 TURN_POLL_S = 0.0005
 LARGE_CACHE_KIB = 131_072
@@ -158,7 +159,7 @@ def _configure_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401
     connection.isolation_level = None  # transactions begin where we say, below
     for pragma in (
         "journal_mode = WAL",
-        "synchronous = FULL",  # a commit that was answered survives a power cut
+        f"synchronous = {SYNCHRONOUS}",
         "foreign_keys = ON",
         f"busy_timeout = {BUSY_TIMEOUT_MS}",
         "cache_size = -16384",
