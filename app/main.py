@@ -126,6 +126,8 @@ def _add_routes(app: FastAPI, limits: RouteLimits) -> None:
         ("/quota", quota, JSONResponse),
     ):
         limited = limits.limited(endpoint, "cheap")
+        # It answers HEAD too (RFC 9110 9.1); a route of FastAPI does not, and stands for the description.
+        app.router.add_route(path, limited, methods=["GET"], include_in_schema=False)
         app.add_api_route(path, limited, methods=["GET"], tags=["Operations"], response_class=answer)
     describe(app, SERVICE_PATH)
 

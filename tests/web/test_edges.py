@@ -34,6 +34,17 @@ def test_health(http) -> None:
     assert http.get("/readyz").json()["status"] == "ready"
 
 
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/metrics", "/quota"])
+def test_heads_of_the_operators_answers(http, path: str) -> None:
+    # RFC 9110 9.1: a general-purpose server supports GET and HEAD
+    head = http.head(path)
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["content-type"] == http.get(path).headers["content-type"]
+    refused = http.post(path)
+    assert refused.status_code == 405
+    assert {"GET", "HEAD"} == {name.strip() for name in refused.headers["Allow"].split(",")}
+
+
 def test_metrics_count_over_both_workers(http) -> None:
     for _ in range(20):
         http.get("/dicom-web/studies", headers={"Connection": "close"})
