@@ -6,12 +6,14 @@ import shutil
 import subprocess
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 from bench import dicom_peers
 from bench.corpus import Made, fresh_copies
@@ -70,6 +72,26 @@ class Program:
         return Sample(moved, seconds, 0.0, each_ms, each_ms, each_ms, cpu_s * 1e3 / self.instances, errors)
 
 
+@dataclass(frozen=True, slots=True)
+class AtOnce:
+    """A load: several programs at the same time, each on an association of its own."""
+
+    programs: Sequence[Program]
+
+    def run(self, server: Server) -> Sample:
+        """Put the load on a server."""
+        cpu_s = server.cpu_s()
+        started = time.perf_counter()
+        with ThreadPoolExecutor(len(self.programs)) as threads:
+            samples = list(threads.map(lambda program: program.run(server), self.programs))
+        seconds = time.perf_counter() - started
+        cpu_s = server.cpu_s() - cpu_s
+        moved = sum(sample.requests for sample in samples)
+        each_ms = seconds * 1e3 / moved
+        errors = sum(sample.errors for sample in samples)
+        return Sample(moved, seconds, 0.0, each_ms, each_ms, each_ms, cpu_s * 1e3 / moved, errors)
+
+
 def _moved(said: str) -> int:
     """Count what a program tells of: each store, or the sub-operations at the end."""
     stores = said.count("Received Store Response (Success)")
@@ -90,38 +112,66 @@ def measure_dimse(stage: Stage, report: Report) -> None:
         shutil.rmtree(folder)
 
 
+class Store(NamedTuple):
+    """A comparison of stores: what is sent, by how many programs at once, and how both sides are set."""
+
+    measure: str
+    kind: str
+    associations: int = 1
+    tuned: bool = True
+    syncs_index: bool = True
+
+
+STORES = (
+    Store("C-STORE 20 KB, shipped storescu / Orthanc as shipped", "tiny", tuned=False),
+    Store("C-STORE 20 KB, tuned / Orthanc tuned", "tiny"),
+    Store("C-STORE 20 KB, tuned, index not synced / Orthanc tuned", "tiny", syncs_index=False),
+    Store("C-STORE 20 KB, tuned, 4 associations / Orthanc tuned", "tiny", 4),
+    Store("C-STORE 1 MB, tuned / Orthanc tuned", "real"),
+    Store("C-STORE 1 MB, tuned, 4 associations / Orthanc tuned", "real", 4),
+)
+
+
 def _measure_stores(stage: Stage, report: Report, folder: Path, sink: int) -> None:
-    synced, unsynced = (
-        dicom_peers.dermzoo(folder / f"own-{syncs}", stage.workers, sink, syncs_index=syncs)
-        for syncs in (True, False)
-    )
-    peer, shipped = (
-        dicom_peers.orthanc(folder / f"orthanc-{tuned}", sink, tuned=tuned) for tuned in (True, False)
-    )
+    both = True, False
+    own = {
+        syncs: dicom_peers.dermzoo(folder / f"own-{syncs}", stage.workers, sink, syncs_index=syncs)
+        for syncs in both
+    }
+    peers = {tuned: dicom_peers.orthanc(folder / f"orthanc-{tuned}", sink, tuned=tuned) for tuned in both}
     with ExitStack() as stack:
-        for server in (synced, unsynced, peer, shipped):
+        for server in (*own.values(), *peers.values()):
             stack.enter_context(running(server))
         files = Path(stack.enter_context(TemporaryDirectory(dir=folder)))
-        for measure, kind, own, beside in (
-            ("C-STORE 20 KB, shipped storescu / Orthanc as shipped", "tiny", synced, shipped),
-            ("C-STORE 20 KB, tuned / Orthanc tuned", "tiny", synced, peer),
-            ("C-STORE 20 KB, tuned, index not synced / Orthanc tuned", "tiny", unsynced, peer),
-            ("C-STORE 1 MB, tuned / Orthanc tuned", "real", synced, peer),
-        ):
-            template = Path((stage.tiny if kind == "tiny" else stage.real)[0].path)
-            tuned = beside is not shipped
-            loads = {
-                server.name: [
-                    _storing(template, files, f"{measure} {number}", count, tuned=tuned)
-                    for number in range(stage.rounds)
+        for store in STORES:
+            _compare_stores(stage, report, files, store, own[store.syncs_index], peers[store.tuned])
+
+
+def _compare_stores(
+    stage: Stage, report: Report, files: Path, store: Store, own: Server, peer: Server
+) -> None:
+    template = Path((stage.tiny if store.kind == "tiny" else stage.real)[0].path)
+    counts = {own.name: STORED[store.kind], peer.name: STORED[store.kind] if store.tuned else SHIPPED_STORED}
+    loads = {
+        name: [
+            AtOnce(
+                [
+                    _storing(
+                        template,
+                        files,
+                        f"{store.measure} {number} {one}",
+                        count // store.associations,
+                        tuned=store.tuned,
+                    )
+                    for one in range(store.associations)
                 ]
-                for server, count in (
-                    (own, STORED[kind]),
-                    (beside, STORED[kind] if tuned else SHIPPED_STORED),
-                )
-            }
-            pair = {one.name: Contender(one, loads[one.name].__getitem__) for one in (own, beside)}
-            report.compared(compare(measure, "per_second", pair, stage.rounds), own.name, beside.name)
+            )
+            for number in range(stage.rounds)
+        ]
+        for name, count in counts.items()
+    }
+    pair = {one.name: Contender(one, loads[one.name].__getitem__) for one in (own, peer)}
+    report.compared(compare(store.measure, "per_second", pair, stage.rounds), own.name, peer.name)
 
 
 def _storing(template: Path, folder: Path, name: str, count: int, *, tuned: bool) -> Program:
