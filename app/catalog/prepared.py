@@ -138,7 +138,7 @@ class Written:
             return list(map(self._in_order, rows))
         return [(row[self._only],) for row in rows] if self._only else list(rows)
 
-    def parameters_of(self, names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> Any:  # noqa: ANN401 as above
+    def parameters_of(self, names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> Any:  # noqa: ANN401 what the driver takes
         """Return rows as the driver takes them, whose values are in the order of these names."""
         return rows if self._in_order else [dict(zip(names, row, strict=True)) for row in rows]
 

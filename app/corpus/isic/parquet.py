@@ -9,7 +9,7 @@ INSTALL = ".venv/bin/python -m pip install 'pyarrow>=26'"
 
 def refusals() -> tuple[type[Exception], ...]:
     """Return what pyarrow raises for files that are none, or whose values have no place in Python."""
-    from pyarrow import ArrowException  # noqa: PLC0415 as below
+    from pyarrow import ArrowException  # noqa: PLC0415 optional, and slow to import
 
     return (ArrowException, OSError, ValueError, KeyError, OverflowError)
 

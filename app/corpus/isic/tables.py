@@ -110,7 +110,7 @@ def _join_parquet(out: IO[bytes], layout: Layout, parts: Sequence[Path]) -> None
 
 
 def _schema(layout: Layout) -> Any:  # noqa: ANN401 of a module that may not be there
-    import pyarrow as pa  # noqa: PLC0415 as above
+    import pyarrow as pa  # noqa: PLC0415 optional, and slow to import
 
     types = {int: pa.int64(), float: pa.float64(), bool: pa.bool_(), str: pa.string()}
     is_typed = layout.form is Form.CANONICAL
