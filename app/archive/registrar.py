@@ -2,24 +2,30 @@
 
 Each commit waits for the disk, and writers take turns. So whoever gets the turn takes along all who wait in
 this process: each is answered after the commit that holds its rows, as if it had come alone.
+
+On SQLite a few instances only arrive (app/catalog/arrivals.py), and are registered with those that follow.
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from threading import Lock
 
+from app.catalog.arrivals import arrive
 from app.catalog.database import Catalog
-from app.catalog.entry import Entry
-from app.catalog.register import Location, Outcome, register
+from app.catalog.register import Located, Outcome, register
 from app.errors import CatalogUnavailable
 
-Located = Sequence[tuple[Entry, Location]]
+ARRIVE_AT_MOST = 8  # together; to register more of them at once costs little more
+SETTLE_AFTER = 32
+
+Several = Sequence[Located]
 
 
 @dataclass(slots=True)
 class _Waiting:
-    located: Located
+    located: Several
     outcomes: list[Outcome] = field(default_factory=list)
     error: BaseException | None = None
     is_done: bool = False
@@ -31,8 +37,9 @@ class Registrar:
     def __init__(self) -> None:
         self._waiting: list[_Waiting] = []
         self._changing, self._turn = Lock(), Lock()
+        self._arrived = 0  # by this process, since it last caught up
 
-    def register(self, catalog: Catalog, located: Located) -> list[Outcome]:
+    def register(self, catalog: Catalog, located: Several) -> list[Outcome]:
         """Add what is new, and commit; return what became of each entry, in order."""
         own = _Waiting(located)
         with self._changing:
@@ -41,24 +48,43 @@ class Registrar:
             if not own.is_done:
                 with self._changing:
                     waiting, self._waiting = self._waiting, []
-                _commit(catalog, waiting)
+                self._commit(catalog, waiting)
         if own.error is not None:
             raise own.error
         return own.outcomes
 
+    def catch_up(self, catalog: Catalog, after: int = SETTLE_AFTER) -> None:
+        """Have what arrived through this process registered, if it is so many; for behind an answer."""
+        with self._changing:
+            is_due = self._arrived >= after
+            self._arrived = 0 if is_due else self._arrived
+        if is_due:
+            with suppress(CatalogUnavailable), catalog.read():
+                """What has arrived is registered before."""
 
-def _commit(catalog: Catalog, waiting: Sequence[_Waiting]) -> None:
-    try:
-        with catalog.write() as connection:
-            outcomes = iter(register(connection, [each for one in waiting for each in one.located]))
+    def _commit(self, catalog: Catalog, waiting: Sequence[_Waiting]) -> None:
+        try:
+            located = [each for one in waiting for each in one.located]
+            if catalog.is_sqlite and len(located) <= ARRIVE_AT_MOST:
+                with catalog.arriving() as connection:
+                    outcomes = iter(arrive(connection, located))
+                with self._changing:
+                    self._arrived += len(located)
+            else:
+                with catalog.write() as connection:
+                    outcomes = iter(register(connection, located))
             found = [list(islice(outcomes, len(one.located))) for one in waiting]
-    except BaseException as error:  # noqa: BLE001 whatever it is, each of them must hear of it
-        if len(waiting) > 1 and isinstance(error, Exception) and not isinstance(error, CatalogUnavailable):
-            for one in waiting:  # what is wrong with one must not keep the others out
-                _commit(catalog, [one])
-            return
-        for one in waiting:
-            one.error, one.is_done = error, True
-    else:
-        for one, its in zip(waiting, found, strict=True):
-            one.outcomes, one.is_done = its, True
+        except BaseException as error:  # noqa: BLE001 whatever it is, each of them must hear of it
+            if (
+                len(waiting) > 1
+                and isinstance(error, Exception)
+                and not isinstance(error, CatalogUnavailable)
+            ):
+                for one in waiting:  # what is wrong with one must not keep the others out
+                    self._commit(catalog, [one])
+                return
+            for one in waiting:
+                one.error, one.is_done = error, True
+        else:
+            for one, its in zip(waiting, found, strict=True):
+                one.outcomes, one.is_done = its, True

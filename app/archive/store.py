@@ -57,6 +57,7 @@ def taking_in(archive: Archive) -> Iterator[Staging]:
         with staging:
             yield staging
     finally:
+        archive.registrar.catch_up(archive.catalog)
         if staging.has_unreleased:
             # If the catalogue is away or the disk is ill, the sweep of a later start does it.
             with suppress(ArchiveError):

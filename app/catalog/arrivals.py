@@ -1,117 +1,122 @@
-"""What must be known before rows are written: one question for a batch of instances, one for the numbers.
+"""Arrivals: what was taken in and answered, and waits to be registered with others.
 
-A question costs more than what SQLite does to answer it, and most batches are of one instance.
+To register one instance alone changes some twenty pages of SQLite and asks and writes in a dozen statements;
+one row here is written in a fifth of the pages. Thirty-two together cost little more than one alone. So what
+comes one at a time arrives first, and is answered once that is on the disk.
+
+Nobody sees the difference: whoever reads or writes the catalogue registers what has arrived before
+(database.py), within this process or another.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+import logging
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
-from sqlalchemy import (
-    Column,
-    ColumnElement,
-    CompoundSelect,
-    Connection,
-    LargeBinary,
-    Select,
-    Text,
-    cast,
-    func,
-    literal_column,
-    null,
-    or_,
-    select,
-    union_all,
-)
+import orjson
+from sqlalchemy import Connection, Select, select
+from sqlalchemy.exc import DatabaseError, OperationalError
 
-from app.catalog.corpus_models import image, member, overlay
-from app.catalog.models import change, file, instance, series, study, tombstone
-from app.catalog.prepared import as_list, listed, prepared
+from app.catalog.entry import Entry
+from app.catalog.files import Problem, remember_problems
+from app.catalog.models import arrival
+from app.catalog.prepared import driver_of, insert_rows, prepared
+from app.catalog.register import Located, Location, Outcome, judge, register
+
+_BYTES_OF_INSTANCE = ("prefix", "frames", "bulk")
+_BYTES_OF_ENTRY = ("study_attributes", "series_attributes", "document", "sha256")
+_ARE_THERE = "SELECT EXISTS (SELECT 1 FROM arrival)"
+_CLEAR = "DELETE FROM arrival"
+
+logger = logging.getLogger("dermzoo.catalog")
 
 
-@dataclass(slots=True)
-class Known:
-    """What is known of instances, by SOP Instance UID."""
-
-    digests: dict[str, bytes] = field(default_factory=dict)  # of the files of those that are held
-    withdrawn: set[str] = field(default_factory=set)
-    hidden: list[tuple[str | None, str | None]] = field(default_factory=list)  # images: UID and identifier
-    overlaid: list[str] = field(default_factory=list)
-    members: list[str] = field(default_factory=list)
+def arrive(connection: Connection, entries: Sequence[Located]) -> list[Outcome]:
+    """Note what is new, within the caller's transaction; return what is to become of each entry, in order."""
+    outcomes, fresh, _ = judge(connection, entries)
+    insert_rows(connection, arrival, [_row(entry, location) for entry, location in fresh])
+    return outcomes
 
 
-def known_of(connection: Connection, sop_instance_uids: Sequence[str], names: Iterable[str]) -> Known:
-    """Return what is known of instances; `names` are the identifiers by which images of theirs are known."""
-    known = Known()
-    values = {"uids": as_list(sop_instance_uids), "names": as_list(names)}
-    for what, uid, name, sha256 in _known(connection.dialect).rows(connection, values):
-        match what:
-            case "held":
-                known.digests[uid] = sha256
-            case "withdrawn":
-                known.withdrawn.add(uid)
-            case "hidden":
-                known.hidden.append((uid, name))
-            case "overlaid":
-                known.overlaid.append(uid)
-            case _:
-                known.members.append(uid)
-    return known
+def are_waiting(connection: Connection) -> bool:
+    """Whether something has arrived that is not registered."""
+    (is_there,) = driver_of(connection).execute(_ARE_THERE).fetchone()
+    return bool(is_there)
 
 
-@prepared
-def _known() -> CompoundSelect[Any]:
-    held = _told("held", instance.c.sop_instance_uid, sha256=file.c.sha256)
-    hidden = _told("hidden", image.c.sop_instance_uid, name=image.c.isic_id)
-    return union_all(
-        held.join_from(instance, file, instance.c.file_id == file.c.id).where(_is_asked(instance)),
-        _told("withdrawn", tombstone.c.sop_instance_uid).where(_is_asked(tombstone)),
-        hidden.where(image.c.is_public == 0, or_(listed(image.c.isic_id, "names"), _is_asked(image))),
-        _told("overlaid", overlay.c.sop_instance_uid).where(_is_asked(overlay)),
-        _told("member", member.c.sop_instance_uid).where(_is_asked(member)).distinct(),
-    )
+def settle(connection: Connection) -> None:
+    """Register all that has arrived, in its order, within the caller's transaction."""
+    entries = [_located(row) for row in _waiting(connection.dialect).rows(connection, {})]
+    driver_of(connection).execute(_CLEAR)
+    try:
+        with _undone_by_an_error(connection):
+            register(connection, entries)
+    except Exception as error:
+        if _is_of_the_machine(error):
+            raise
+        for each in entries:  # what is wrong with one must not stand in the way of everybody for ever
+            _settle_alone(connection, each)
 
 
-def _told(
-    what: str,
-    uid: Column[str],
-    name: ColumnElement[Any] | None = None,
-    sha256: ColumnElement[Any] | None = None,
-) -> Select[Any]:
-    return select(
-        literal_column(f"'{what}'").label("what"),
-        uid.label("uid"),
-        (cast(null(), Text) if name is None else name).label("name"),
-        (cast(null(), LargeBinary) if sha256 is None else sha256).label("sha256"),
-    )
-
-
-def _is_asked(table: Any) -> ColumnElement[bool]:  # noqa: ANN401 any table that names instances
-    return listed(table.c.sop_instance_uid, "uids")
-
-
-class Numbers(NamedTuple):
-    """The last number of each table; writers take turns (database.py), so that the next ones are free."""
-
-    study: int
-    series: int
-    file: int
-    instance: int
-    change: int
-
-
-def last_numbers(connection: Connection) -> Numbers:
-    """Return the last numbers, 0 where there is no row."""
-    (row,) = _last_numbers(connection.dialect).rows(connection, {})
-    return Numbers(*(number or 0 for number in row))
-
-
-@prepared
-def _last_numbers() -> Select[Any]:
-    columns = study.c.id, series.c.id, file.c.id, instance.c.id, change.c.sequence
-    return select(
-        *(
-            select(func.max(column)).scalar_subquery().label(name)
-            for name, column in zip(Numbers._fields, columns, strict=True)
+def _settle_alone(connection: Connection, located: Located) -> None:
+    try:
+        with _undone_by_an_error(connection):
+            register(connection, [located])
+    except Exception as error:
+        if _is_of_the_machine(error):
+            raise
+        entry, location = located
+        logger.exception(
+            "an instance that was answered cannot be registered; its file is kept",
+            extra={"facts": {"sop_instance_uid": entry.sop_instance_uid, "key": location.name}},
         )
-    )
+        why = f"it cannot be registered: {error}"
+        remember_problems(connection, [Problem(location, entry.size, entry.mtime_ns, entry.sha256, why)])
+
+
+@contextmanager
+def _undone_by_an_error(connection: Connection) -> Iterator[None]:
+    driver = driver_of(connection)
+    driver.execute("SAVEPOINT settling")
+    try:
+        yield
+    except Exception:
+        driver.execute("ROLLBACK TO settling")
+        raise
+    finally:
+        driver.execute("RELEASE settling")
+
+
+def _is_of_the_machine(error: Exception) -> bool:
+    """Whether it may pass: a full disk, no memory. Nothing is wrong with an instance then."""
+    machine = MemoryError, OSError, OperationalError, sqlite3.OperationalError
+    return isinstance(error, machine) or type(error) in {DatabaseError, sqlite3.DatabaseError}
+
+
+def _row(entry: Entry, location: Location) -> dict[str, Any]:
+    said = {
+        "study": entry.study,
+        "series": entry.series,
+        "instance": {n: v for n, v in entry.instance.items() if n not in _BYTES_OF_INSTANCE},
+        "facts": entry.facts,
+        "size": entry.size,
+        "mtime_ns": entry.mtime_ns,
+    }
+    row = {name: entry.instance[name] for name in _BYTES_OF_INSTANCE}
+    row |= {name: getattr(entry, name) for name in _BYTES_OF_ENTRY}
+    row |= {"sop_instance_uid": entry.sop_instance_uid, "name": location.name}
+    return row | {"said": orjson.dumps(said)}
+
+
+@prepared
+def _waiting() -> Select[Any]:
+    return select(arrival).order_by(arrival.c.id)
+
+
+def _located(row: Any) -> Located:  # noqa: ANN401 a named tuple of the columns
+    said = orjson.loads(row.said)
+    instance = said.pop("instance") | {name: getattr(row, name) for name in _BYTES_OF_INSTANCE}
+    facts = tuple((attribute, value) for attribute, value in said.pop("facts"))
+    rest = {name: getattr(row, name) for name in _BYTES_OF_ENTRY}
+    return Entry(**said, **rest, instance=instance, facts=facts, warnings=()), Location(None, row.name)

@@ -1,8 +1,9 @@
 """The engine: SQLite by default, PostgreSQL by setting the URL; sync, one transaction at a time to write."""
 
+import logging
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Lock, local
 from time import monotonic, sleep
@@ -12,16 +13,29 @@ from weakref import WeakSet
 from sqlalchemy import Connection, Engine, NullPool, create_engine, event, make_url, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
+from app.catalog import arrivals
 from app.catalog.models import holding
+from app.catalog.prepared import driver_of
 from app.errors import CatalogUnavailable, SettingsError
 
 # The revision of migrations/ that this code works on; tests/test_migrations.py compares the two.
-SCHEMA_REVISION = "0005"
+SCHEMA_REVISION = "0006"
 
 SYNCHRONOUS = "FULL"  # SQLite's: a commit that was answered survives a power cut
 BUSY_TIMEOUT_MS = 5000
 TURN_POLL_S = 0.0005
+SETTLING_POLL_S = 0.01
 LARGE_CACHE_KIB = 131_072
+
+
+logger = logging.getLogger("dermzoo.catalog")
+
+
+class _Locked(CatalogUnavailable):
+    """Another writes, for longer than one wants to wait."""
+
+    def __init__(self) -> None:
+        super().__init__("The catalogue cannot be written now: it is locked")
 
 
 class Catalog:
@@ -42,8 +56,16 @@ class Catalog:
     def read(self) -> Iterator[Connection]:
         """Yield a connection to read with; each statement sees what is committed by then.
 
-        The connection stays open for its thread: opening one costs more than most questions.
+        What has arrived is registered before. The connection stays open for its thread: opening one costs
+        more than most questions.
         """
+        with self._reader() as connection:
+            if self.is_sqlite and arrivals.are_waiting(connection):
+                self._settle(connection)
+            yield connection
+
+    @contextmanager
+    def _reader(self) -> Iterator[Connection]:
         connection: Connection | None = getattr(self._reading, "connection", None)
         with unavailable_as_catalog_error():
             if connection is None or connection.closed:
@@ -63,8 +85,11 @@ class Catalog:
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """Yield a connection in a transaction of its own, committed at the end; writers take turns."""
-        begun = self._turn() if self.is_sqlite else self.engine.begin()
+        """Yield a connection in a transaction of its own, committed at the end; writers take turns.
+
+        What has arrived is registered before.
+        """
+        begun = self._settled_turn() if self.is_sqlite else self.engine.begin()
         with unavailable_as_catalog_error(), begun as connection:
             if not self.is_sqlite:
                 # One writer at a time, as on SQLite: no deadlocks and no serialization failures.
@@ -75,16 +100,45 @@ class Catalog:
                 raise CatalogUnavailable(f"The catalogue cannot be reached now: {error}") from error
 
     @contextmanager
-    def _turn(self) -> Iterator[Connection]:
+    def arriving(self) -> Iterator[Connection]:
+        """Yield a connection to SQLite in a transaction for arrive(), committed at the end."""
+        with unavailable_as_catalog_error(), self._turn() as connection:
+            yield connection
+
+    @contextmanager
+    def _settled_turn(self) -> Iterator[Connection]:
+        while True:
+            with self._turn() as connection:
+                if not arrivals.are_waiting(connection):
+                    yield connection
+                    return
+                # In a transaction of its own: however long the next one takes, nothing waits meanwhile.
+                arrivals.settle(connection)
+
+    def _settle(self, reader: Connection) -> None:
+        """Register what has arrived, or wait until another has; what cannot be registered now is not seen."""
+        try:
+            while arrivals.are_waiting(reader):
+                with suppress(_Locked), self._turn(SETTLING_POLL_S) as connection:
+                    if arrivals.are_waiting(connection):
+                        arrivals.settle(connection)
+        except (
+            CatalogUnavailable,
+            DBAPIError,
+        ) as error:  # a full disk, most likely: what is there can be read
+            logger.warning("what has arrived waits", extra={"facts": {"reason": str(error)}})
+
+    @contextmanager
+    def _turn(self, patience_s: float = BUSY_TIMEOUT_MS / 1000) -> Iterator[Connection]:
         """Yield the one connection of this process that writes to SQLite, kept open, in a transaction."""
-        deadline_s = monotonic() + BUSY_TIMEOUT_MS / 1000
-        if not self._writing.acquire(timeout=BUSY_TIMEOUT_MS / 1000):
-            raise CatalogUnavailable("The catalogue cannot be written now: it is locked")
+        deadline_s = monotonic() + patience_s
+        if not self._writing.acquire(timeout=patience_s):
+            raise _Locked
         try:
             if self._writer is None or self._writer.closed:
                 self._writer = _autocommitting(self.engine)
-                _driver_of(self._writer).execute("PRAGMA busy_timeout = 0")  # _begin_in_turn() waits
-            driver = _driver_of(self._writer)
+                driver_of(self._writer).execute("PRAGMA busy_timeout = 0")  # _begin_in_turn() waits
+            driver = driver_of(self._writer)
             _begin_in_turn(driver, deadline_s)
             try:
                 yield self._writer
@@ -114,7 +168,7 @@ class Catalog:
 
     def require_current_schema(self) -> None:
         """Raise SettingsError, with the command to type, unless the schema is the one this code works on."""
-        with self.read() as connection:
+        with self._reader() as connection:
             found = _revision(connection)
         if found != SCHEMA_REVISION:
             state = (
@@ -124,7 +178,7 @@ class Catalog:
 
     def is_new(self) -> bool:
         """Whether there is no table in the database yet."""
-        with self.read() as connection:
+        with self._reader() as connection:
             return not connection.dialect.get_table_names(connection)
 
     @property
@@ -181,8 +235,10 @@ def _begin_in_turn(driver: Any, deadline_s: float) -> None:  # noqa: ANN401 a dr
         try:
             driver.execute("BEGIN IMMEDIATE")
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or monotonic() > deadline_s:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
                 raise
+            if monotonic() > deadline_s:
+                raise _Locked from error
             sleep(TURN_POLL_S)
         else:
             return
@@ -190,10 +246,6 @@ def _begin_in_turn(driver: Any, deadline_s: float) -> None:  # noqa: ANN401 a dr
 
 def _autocommitting(engine: Engine) -> Connection:
     return engine.connect().execution_options(isolation_level="AUTOCOMMIT")
-
-
-def _driver_of(connection: Connection) -> Any:  # noqa: ANN401 a driver's own connection
-    return connection.connection.dbapi_connection
 
 
 def _revision(connection: Connection) -> str | None:

@@ -114,6 +114,24 @@ instance = Table(
     Index(None, "file_id"),
 )
 
+# What was taken in and answered, and waits to be registered (arrivals.py): the entry of a managed file under the
+# key `name`; `said` is what of it is no bytes, JSON.
+arrival = Table(
+    "arrival",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("sop_instance_uid", DicomText, nullable=False),
+    Column("sha256", LargeBinary(32), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("said", LargeBinary, nullable=False),
+    Column("study_attributes", LargeBinary, nullable=False),
+    Column("series_attributes", LargeBinary, nullable=False),
+    Column("document", LargeBinary, nullable=False),
+    Column("prefix", LargeBinary),
+    Column("frames", LargeBinary, nullable=False),
+    Column("bulk", LargeBinary, nullable=False),
+)
+
 # The words of the person names of a study and how they sound (dicom/person_names.py), for fuzzy matching;
 # `attribute` is the number of the tag.
 name_term = Table(

@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Select, select
 
 from app.catalog.answers import MODALITIES_IN_STUDY
-from app.catalog.arrivals import Numbers
 from app.catalog.counts import Values, more_instances, series_values, study_values, update_rows
 from app.catalog.documents import parse
 from app.catalog.entry import Entry
+from app.catalog.known import Numbers
 from app.catalog.models import name_term, series, study
 from app.catalog.names import name_rows
 from app.catalog.prepared import as_list, insert_rows, listed, prepared

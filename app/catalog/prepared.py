@@ -24,12 +24,11 @@ from sqlalchemy import (
     bindparam,
     insert,
 )
-from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 
 
-def _driver_of(connection: Connection) -> DBAPIConnection:
+def driver_of(connection: Connection) -> Any:  # noqa: ANN401 of whichever driver it is
     """Return the driver's own connection, which a connection in use always has."""
     driver = connection.connection.dbapi_connection
     assert driver is not None
@@ -64,7 +63,7 @@ class Prepared:
             parameters = self._fixed | dict(values)
             if self._order is not None:
                 parameters = [parameters[name] for name in self._order]
-        driver = _driver_of(connection)
+        driver = driver_of(connection)
         cursor = driver.cursor()
         try:
             cursor.execute(self._sql, parameters)
@@ -145,7 +144,7 @@ class Written:
 
 def run_many(connection: Connection, written: Written, rows: Sequence[Mapping[str, Any]]) -> None:
     """Run a statement once for each row, within the caller's transaction."""
-    driver = _driver_of(connection)
+    driver = driver_of(connection)
     cursor = driver.cursor()
     try:
         cursor.executemany(written.sql, written.parameters(rows))
@@ -165,7 +164,7 @@ def insert_tuples(
     """Insert rows, of two columns or more, given as tuples in the order of `names`."""
     if rows:
         written = _insert(connection.dialect, table, names)
-        driver = _driver_of(connection)
+        driver = driver_of(connection)
         cursor = driver.cursor()
         try:
             cursor.executemany(written.sql, written.parameters_of(names, rows))

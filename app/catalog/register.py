@@ -6,11 +6,11 @@ from enum import StrEnum
 
 from sqlalchemy import Connection, delete, func, select
 
-from app.catalog.arrivals import Numbers, known_of, last_numbers
 from app.catalog.changes import Action, Subject, record
 from app.catalog.counts import chunks, count_held, drop_empty, refresh
 from app.catalog.entry import Entry
 from app.catalog.facts import insert_facts, terms_of
+from app.catalog.known import Known, Numbers, known_of, last_numbers
 from app.catalog.models import document, file, instance, series, study
 from app.catalog.parents import parents_of
 from app.catalog.prepared import insert_rows
@@ -35,18 +35,35 @@ class Location:
     name: str
 
 
+Located = tuple[Entry, Location]
+
+
 def register(
-    connection: Connection, entries: Sequence[tuple[Entry, Location]], updated: Collection[str] = ()
+    connection: Connection, entries: Sequence[Located], updated: Collection[str] = ()
 ) -> list[Outcome]:
     """Add what is new, within the caller's transaction; return what became of each entry, in order.
 
     `updated` names the instances among them that this transaction forgot to make room (forget_files).
     """
+    outcomes, fresh, known = judge(connection, entries)
+    if fresh:
+        numbers = last_numbers(connection)
+        _insert(connection, fresh, numbers)
+        record(connection, [_created(entry, updated) for entry, _ in fresh], numbers.change)
+        stored = {entry.sop_instance_uid for entry, _ in fresh}
+        welcome_back(
+            connection, *([u for u in uids if u in stored] for uids in (known.overlaid, known.members))
+        )
+    return outcomes
+
+
+def judge(connection: Connection, entries: Sequence[Located]) -> tuple[list[Outcome], list[Located], Known]:
+    """Return what is to become of each entry, in order, those that are new, and what is known of them."""
     names = names_of((entry, location.name) for entry, location in entries)
     known = known_of(connection, [entry.sop_instance_uid for entry, _ in entries], names)
     hidden = {uid for image in known.hidden for name in image if name for uid in names.get(name, ())}
     outcomes: list[Outcome] = []
-    fresh: list[tuple[Entry, Location]] = []
+    fresh: list[Located] = []
     for entry, location in entries:
         if entry.sop_instance_uid in hidden:
             outcomes.append(Outcome.NOT_PUBLIC)
@@ -60,15 +77,7 @@ def register(
             fresh.append((entry, location))
         else:
             outcomes.append(Outcome.IDENTICAL if digest == entry.sha256 else Outcome.CONFLICT)
-    if fresh:
-        numbers = last_numbers(connection)
-        _insert(connection, fresh, numbers)
-        record(connection, [_created(entry, updated) for entry, _ in fresh], numbers.change)
-        stored = {entry.sop_instance_uid for entry, _ in fresh}
-        welcome_back(
-            connection, *([u for u in uids if u in stored] for uids in (known.overlaid, known.members))
-        )
-    return outcomes
+    return outcomes, fresh, known
 
 
 def forget_files(
@@ -117,7 +126,7 @@ def _created(entry: Entry, updated: Collection[str]) -> tuple[Action, Subject]:
     return action, Subject(*uids, entry.sha256)
 
 
-def _insert(connection: Connection, fresh: Sequence[tuple[Entry, Location]], numbers: Numbers) -> None:
+def _insert(connection: Connection, fresh: Sequence[Located], numbers: Numbers) -> None:
     parents = parents_of(connection, [entry for entry, _ in fresh], numbers)
     published = terms_of(connection, [entry.facts for entry, _ in fresh])
     file_id, instance_id = numbers.file + 1, numbers.instance + 1
