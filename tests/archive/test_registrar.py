@@ -15,6 +15,8 @@ WAITING = 5
 class FakeCatalog:
     """Lets nobody commit before `go`; counts the transactions."""
 
+    is_sqlite = False  # each is registered at once
+
     def __init__(self):
         self.transactions, self.go, self.entered = 0, Event(), Event()
 
@@ -55,6 +57,7 @@ def register_while_one_commits(catalog, *others):
         threads.append(Thread(target=work, args=(number, located)))
         threads[-1].start()
     while len(registrar._waiting) < len(others):
+        assert all(thread.is_alive() for thread in threads)
         Barrier(1).wait()
     catalog.go.set()
     for thread in threads:
