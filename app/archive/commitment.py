@@ -23,6 +23,7 @@ from app.catalog.commitments import (
     find_commitment,
     kept_instances,
 )
+from app.catalog.reports import add_report
 from app.errors import DuplicateTransaction, InstanceUnavailable, InvalidQuery, NotFound
 
 MOST_REFERENCES = 100_000
@@ -37,10 +38,16 @@ class FailureReason(IntEnum):
 
 
 def request_commitment(
-    archive: Archive, transaction_uid: str, references: Sequence[SopReference], requested_by: str
+    archive: Archive,
+    transaction_uid: str,
+    references: Sequence[SopReference],
+    requested_by: str,
+    *,
+    report_due: datetime | None = None,
 ) -> None:
     """Keep a request; its result is made by Commitments or assess().
 
+    `report_due`: when its requestor is to be told of the result, if it is a peer that is told.
     Raises DuplicateTransaction, InvalidQuery or CatalogUnavailable.
     """
     if not 0 < len(references) <= MOST_REFERENCES:
@@ -50,6 +57,8 @@ def request_commitment(
             raise DuplicateTransaction(
                 f"The Transaction UID {transaction_uid} names another request; take a new one."
             )
+        if report_due is not None:
+            add_report(connection, transaction_uid, requested_by, report_due)
 
 
 def commitment_of(archive: Archive, transaction_uid: str) -> Commitment:

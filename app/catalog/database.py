@@ -19,7 +19,7 @@ from app.catalog.prepared import driver_of
 from app.errors import CatalogUnavailable, SettingsError
 
 # The revision of migrations/ that this code works on; tests/test_migrations.py compares the two.
-SCHEMA_REVISION = "0006"
+SCHEMA_REVISION = "0007"
 
 SYNCHRONOUS = "FULL"  # SQLite's: a commit that was answered survives a power cut
 BUSY_TIMEOUT_MS = 5000

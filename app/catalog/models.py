@@ -114,8 +114,8 @@ instance = Table(
     Index(None, "file_id"),
 )
 
-# What was taken in and answered, and waits to be registered (arrivals.py): the entry of a managed file under the
-# key `name`; `said` is what of it is no bytes, JSON.
+# What was taken in and answered, and waits to be registered (arrivals.py): the entry of a managed file under
+# the key `name`; `said` is what of it is no bytes, JSON.
 arrival = Table(
     "arrival",
     metadata,
@@ -201,6 +201,18 @@ commitment = Table(
     Column("request", LargeBinary, nullable=False),
     Column("result", LargeBinary),
     Column("completed_at", String(32)),
+)
+
+# The report of a commitment that its requestor is to be sent, and has not answered; `due` sorts as a text,
+# and is moved ahead by whoever claims the report (reports.py).
+report = Table(
+    "report",
+    metadata,
+    Column("transaction_uid", ForeignKey("commitment.transaction_uid", ondelete="CASCADE"), primary_key=True),
+    Column("ae_title", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("due", String(32), nullable=False),
+    Index(None, "due"),
 )
 
 # A bearer token; only the hash of its secret is kept.

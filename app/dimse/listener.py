@@ -19,6 +19,7 @@ from app.dimse.errors import Aborted, AssociationEnded, ProtocolError, Released
 from app.dimse.gate import Gate
 from app.dimse.negotiation import Refused, agree, read_request, refused_at_sight
 from app.dimse.peers import Peers
+from app.dimse.reports import Courier, hand_over, run_courier
 from app.dimse.services import serve_message
 from app.dimse.session import Session
 from app.dimse.slots import Slots
@@ -55,16 +56,25 @@ class Listener:
     commitments: Commitments
     stopping: threading.Event = field(default_factory=threading.Event)  # nothing more is begun
     over: threading.Event = field(default_factory=threading.Event)  # what is under way is aborted
+    courier: Courier = field(init=False)
     _threads: set[threading.Thread] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.courier = Courier(self.archive, self.commitments, self.peers, self.stopping)
 
     def run(self, listening: socket.socket, tls: ssl.SSLContext | None = None) -> None:
         """Listen until `stopping` is set; then let what is under way end, and abort what takes too long."""
+        delivering = threading.Thread(target=run_courier, args=(self.courier,), name="reports", daemon=True)
+        delivering.start()
         Gate(listening, self._admit, tls, self.archive.settings.trusted_proxies).run(self.stopping)
         if self._threads:
             logger.info("stopping", extra={"facts": {"associations": len(self._threads)}})
         self._wait(self.archive.settings.shutdown_grace_s)
         self.over.set()
         self._wait(ABORT_S)
+        self.commitments.close()
+        self.courier.wake.set()
+        delivering.join(ABORT_S)
 
     def _wait(self, seconds: float) -> None:
         """Wait until the associations have ended, but no longer."""
@@ -127,7 +137,7 @@ class Listener:
             may=self.peers.may(agreement.calling_ae_title, address, wire.certificate_sha256())
             & title.services,
             title=title,
-            commitments=self.commitments,
+            courier=self.courier,
         )
         self._converse(session, acceptance)
 
@@ -162,7 +172,7 @@ class Listener:
             logger.exception("a request failed", extra={"facts": {"client": session.address}})
         finally:
             for report in session.reports.values():
-                report.start()
+                hand_over(self.courier, report)
             outcome = {"result": result, "reason": reason, "seconds": round(time.monotonic() - started, 3)}
             self._log(session.address, outcome | _facts(session))
             self.metrics.count(result, session.counts, wire.bytes_in, wire.bytes_out)

@@ -107,7 +107,6 @@ def run_listener(chosen: dict[str, Any], parent: Connection) -> None:
     parent.send("listening")
     listener.run(listening, tls_context(settings))
     listener.upstreams.close()
-    listener.commitments.close()
     listener.archive.close()
     if listener.budget is not None:
         listener.budget.close()

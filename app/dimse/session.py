@@ -4,21 +4,14 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from app.archive.archive import Archive
-from app.archive.commitment import Commitments
+from app.catalog.reports import Report
 from app.dimse.association import Association
 from app.dimse.peers import May, Peers
+from app.dimse.reports import Courier
 from app.dimse.titles import Title
 from app.dimse.toll import Toll
-
-
-class Undelivered(Protocol):
-    """A report that may have to go another way."""
-
-    def start(self) -> None:
-        """Send it on an association of our own."""
 
 
 @dataclass
@@ -32,7 +25,7 @@ class Session:
     address: str
     may: frozenset[May]
     title: Title  # ours, that was called
-    commitments: Commitments
-    reports: dict[int, Undelivered] = field(default_factory=dict)  # by Message ID, until they are answered
+    courier: Courier
+    reports: dict[int, Report] = field(default_factory=dict)  # by Message ID, until they are answered
     counts: Counter[str] = field(default_factory=Counter)  # for the log: services and outcomes
     clock: Callable[[], float] = time.monotonic

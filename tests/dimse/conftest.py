@@ -39,7 +39,13 @@ class Listening:
     listener: Listener
     port: int
     folder: Path
+    thread: threading.Thread
     ae_title: str = "DERMZOO"
+
+    def stop(self) -> None:
+        """End it, as SIGTERM does."""
+        self.listener.stopping.set()
+        self.thread.join()
 
     def dcmtk(
         self, program: str, *options: str | Path, after: tuple[str | Path, ...] = (), called: str = ""
@@ -109,7 +115,7 @@ def listeners(folder: Path) -> Iterator[Start]:
             running.callback(listener.stopping.set)
             programs = folder / "programs"
             programs.mkdir(exist_ok=True)
-            return Listening(listener, settings.dimse_port, programs)
+            return Listening(listener, settings.dimse_port, programs, thread)
 
         yield start
 

@@ -1,40 +1,13 @@
 """Storage commitment (PS3.4 Annex J) with pynetdicom as its requestor."""
 
-import threading
-
 import pytest
-from pydicom.dataset import Dataset
-from pydicom.uid import generate_uid
 from pynetdicom import AE, build_role, evt
 from pynetdicom.sop_class import StorageCommitmentPushModel, StorageCommitmentPushModelInstance
 
 from app.dimse.peers import Peer
+from tests.dimse.committing import Reports, asked, let_time_pass, owed, receiving, wait_until_told
 from tests.factories import VL_PHOTOGRAPHIC, uid, write_instance
 from tests.servers import free_port
-
-
-def asked(*instances):
-    data_set = Dataset()
-    data_set.TransactionUID = generate_uid()
-    data_set.ReferencedSOPSequence = []
-    for instance in instances:
-        item = Dataset()
-        item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = VL_PHOTOGRAPHIC, instance
-        data_set.ReferencedSOPSequence.append(item)
-    return data_set
-
-
-class Reports:
-    """What was reported, and when."""
-
-    def __init__(self):
-        self.arrived = threading.Event()
-        self.found = None
-
-    def handle(self, event):
-        self.found = event.event_type, event.event_information
-        self.arrived.set()
-        return 0x0000, None
 
 
 @pytest.fixture
@@ -42,7 +15,8 @@ def reports():
     return Reports()
 
 
-def test_the_report_comes_on_the_same_association(listening, reports):
+def test_the_report_comes_on_the_same_association(start_listener, reports, peer):
+    listening = start_listener(peers=(peer,))
     listening.dcmtk("storescu", after=[write_instance(listening.folder / "a.dcm")])
     ae = AE("PEER")
     ae.add_requested_context(StorageCommitmentPushModel)
@@ -80,32 +54,49 @@ def test_the_report_comes_on_the_same_association(listening, reports):
     )
     assert status.Status == 0x0115
     association.release()
+    wait_until_told(listening.listener.archive.catalog)  # nobody is told again
 
 
-def test_the_report_comes_on_an_association_of_ours_when_the_caller_is_gone(start_listener, reports):
-    port = free_port()
-    listening = start_listener(
-        peers=(Peer(ae_title="PEER", host="127.0.0.1", port=port, may=["commit", "store"]),)
-    )
-    listening.dcmtk("storescu", "-aet", "PEER", after=[write_instance(listening.folder / "a.dcm")])
+@pytest.fixture
+def peer():
+    """The entry of the requestor in the peers file."""
+    return Peer(ae_title="PEER", host="127.0.0.1", port=free_port(), may=["commit", "store"])
+
+
+def ask_and_go(listening):
+    """Ask for a commitment, refuse its report on this association, and abort it."""
     ae = AE("PEER")
     ae.add_requested_context(StorageCommitmentPushModel)
-    ae.add_supported_context(StorageCommitmentPushModel, scu_role=True, scp_role=True)
-    server = ae.start_server(
-        ("127.0.0.1", port), block=False, evt_handlers=[(evt.EVT_N_EVENT_REPORT, reports.handle)]
+    deaf = [(evt.EVT_N_EVENT_REPORT, lambda _: (0x0110, None))]
+    association = ae.associate("127.0.0.1", listening.port, ae_title="DERMZOO", evt_handlers=deaf)
+    status, _ = association.send_n_action(
+        asked(uid("instance")), 1, StorageCommitmentPushModel, StorageCommitmentPushModelInstance
     )
-    try:
-        deaf = [(evt.EVT_N_EVENT_REPORT, lambda _: (0x0110, None))]
-        association = ae.associate("127.0.0.1", listening.port, ae_title="DERMZOO", evt_handlers=deaf)
-        status, _ = association.send_n_action(
-            asked(uid("instance")), 1, StorageCommitmentPushModel, StorageCommitmentPushModelInstance
-        )
-        assert status.Status == 0x0000
-        association.abort()
+    assert status.Status == 0x0000
+    association.abort()
+
+
+def test_the_report_comes_on_an_association_of_ours_when_the_caller_is_gone(start_listener, reports, peer):
+    listening = start_listener(peers=(peer,))
+    listening.dcmtk("storescu", "-aet", "PEER", after=[write_instance(listening.folder / "a.dcm")])
+    with receiving(peer.port, reports):
+        ask_and_go(listening)
         assert reports.arrived.wait(20)
         assert reports.found[0] == 1
-    finally:
-        server.shutdown()
+        wait_until_told(listening.listener.archive.catalog)
+
+
+def test_the_report_comes_after_a_stop_and_a_start(start_listener, reports, peer):
+    first = start_listener(peers=(peer,))
+    ask_and_go(first)
+    first.stop()
+    assert owed(first.listener.archive.catalog) == 1
+    let_time_pass(first.listener.archive.catalog)
+    with receiving(peer.port, reports):
+        second = start_listener(peers=(peer,))
+        assert reports.arrived.wait(20)
+        assert reports.found[0] == 2  # nothing was stored
+        wait_until_told(second.listener.archive.catalog)
 
 
 def test_who_may_not(start_listener):

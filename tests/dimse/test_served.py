@@ -5,13 +5,18 @@ import re
 import signal
 import socket
 import struct
+import threading
+from contextlib import ExitStack, contextmanager
 
 import httpx
 import pydicom
 import pytest
+from pynetdicom import AE, evt
+from pynetdicom.sop_class import StorageCommitmentPushModel, StorageCommitmentPushModelInstance
 
 from app.dimse.commands import Element, Kind, encode_command
 from app.dimse.pdu import ABORT
+from tests.dimse.committing import Reports, asked, let_time_pass, receiving, wait_until_told
 from tests.dimse.raw_peer import RawPeer, association_request
 from tests.dimse.served import Served
 from tests.dimse.stage import encoded
@@ -30,8 +35,18 @@ def destination_port():
 
 
 @pytest.fixture(scope="module")
-def serving(tmp_path_factory, destination_port):
+def owed_port():
+    return free_port()
+
+
+@pytest.fixture(scope="module")
+def serving(tmp_path_factory, destination_port, owed_port):
     peers = f"""
+        [[peer]]
+        ae_title = "OWED"
+        host = "127.0.0.1"
+        port = {owed_port}
+        may = ["commit"]
         [[peer]]
         ae_title = "MOVESCU"
         host = "127.0.0.1"
@@ -241,19 +256,47 @@ def test_floods_and_drips_take_neither_turns_nor_memory(served, attackers):
     assert served.resident_bytes() - before < ALLOWED_GROWTH_BYTES
 
 
-def test_one_crashed_process_is_its_own_associations_and_no_other(served):
-    served.wait(lambda: len(served.listeners()) == 2)
-    owned = {}
+@contextmanager
+def owing_a_report(served):
+    """A listener process that has sent a report of storage commitment, and waits for the answer."""
+    arrived, over = threading.Event(), threading.Event()
+
+    def keep_silent(_):
+        arrived.set()
+        over.wait()
+        return 0x0000, None
+
+    ae = AE("OWED")
+    ae.add_requested_context(StorageCommitmentPushModel)
+    handlers = [(evt.EVT_N_EVENT_REPORT, keep_silent)]
+    association = ae.associate("127.0.0.1", served.port, ae_title="DERMZOO", evt_handlers=handlers)
     try:
-        while len(set(owned.values())) < 2:
+        status, _ = association.send_n_action(
+            asked("1.2.3"), 1, StorageCommitmentPushModel, StorageCommitmentPushModelInstance
+        )
+        assert status.Status == 0x0000
+        assert arrived.wait(20)
+        yield served.listener_of(association)
+    finally:
+        over.set()
+
+
+def test_one_crashed_process_is_its_own_associations_and_no_other(served, owed_port):
+    """What it had still to report is reported by another (PS3.4 J.3.3)."""
+    served.wait(lambda: len(served.listeners()) == 2)
+    owned, reports = {}, Reports()
+    with ExitStack() as running:
+        catalog = running.enter_context(served.server.catalog())
+        running.enter_context(receiving(owed_port, reports))
+        victim = running.enter_context(owing_a_report(served))
+        while not set(owned.values()) > {victim}:
             association = served.associate(CALLER)
             assert association.is_established
+            running.callback(association.release)
             owned[association] = served.listener_of(association)
-        victim, other = (
-            next(iter(owned.values())),
-            next(pid for pid in owned.values() if pid != next(iter(owned.values()))),
-        )
+        other = next(pid for pid in owned.values() if pid != victim)
         os.kill(victim, signal.SIGKILL)
+        let_time_pass(catalog)
         for association, pid in owned.items():
             if pid == other:
                 assert association.send_c_echo().Status == 0x0000
@@ -261,10 +304,8 @@ def test_one_crashed_process_is_its_own_associations_and_no_other(served):
         assert other in served.listeners()
         assert served.echoes(CALLER)
         assert "a listener died" in served.server.log
-    finally:
-        for association in owned:
-            if association.is_established:
-                association.release()
+        assert reports.arrived.wait(60)
+        wait_until_told(catalog)
 
 
 def test_it_stops_in_good_order(served):

@@ -6,12 +6,12 @@ from pydicom.uid import UID
 from app.dimse import (
     association,
     commands,
-    commitment,
     gate,
     identifiers,
     listener,
     negotiation,
     pdu,
+    reports,
     requestor,
 )
 from app.dimse.peers import Peer
@@ -112,8 +112,8 @@ def limits_table() -> str:
             ),
             (
                 "reporting a storage commitment",
-                f"again after {', '.join(f'{wait_s:g}' for wait_s in commitment.RETRY_AFTER_S)} s",
-                "a line in the log; `GET /commitment-requests/{transaction}` has the result",
+                _retries(),
+                "given up, with a line in the log; `GET /commitment-requests/{transaction}` has the result",
             ),
             (
                 "operations under way when the server stops",
@@ -122,6 +122,11 @@ def limits_table() -> str:
             ),
         ),
     )
+
+
+def _retries() -> str:
+    waits = ", ".join(f"{wait_s:g}" for wait_s in reports.RETRY_AFTER_S)
+    return f"again after {waits} s, and {reports.CLAIM_S:g} s after a process began that was killed"
 
 
 def _default(name: str) -> str:
