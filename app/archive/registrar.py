@@ -3,7 +3,8 @@
 Each commit waits for the disk, and writers take turns. So whoever gets the turn takes along all who wait in
 this process: each is answered after the commit that holds its rows, as if it had come alone.
 
-On SQLite a few instances only arrive (app/catalog/arrivals.py), and are registered with those that follow.
+Where others are likely to follow one by one, a few only arrive on SQLite (app/catalog/arrivals.py), and are
+registered with those that follow.
 """
 
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from threading import Lock
 
-from app.catalog.arrivals import arrive
+from app.catalog.arrivals import are_waiting, arrive
 from app.catalog.database import Catalog
 from app.catalog.register import Located, Outcome, register
 from app.errors import CatalogUnavailable
@@ -26,6 +27,7 @@ Several = Sequence[Located]
 @dataclass(slots=True)
 class _Waiting:
     located: Several
+    is_followed: bool
     outcomes: list[Outcome] = field(default_factory=list)
     error: BaseException | None = None
     is_done: bool = False
@@ -37,11 +39,15 @@ class Registrar:
     def __init__(self) -> None:
         self._waiting: list[_Waiting] = []
         self._changing, self._turn = Lock(), Lock()
-        self._arrived = 0  # by this process, since it last caught up
+        self._arrived = 0  # through this process, since it last caught up
+        self._is_behind = False  # what arrived could not be registered
 
-    def register(self, catalog: Catalog, located: Several) -> list[Outcome]:
-        """Add what is new, and commit; return what became of each entry, in order."""
-        own = _Waiting(located)
+    def register(self, catalog: Catalog, located: Several, *, is_followed: bool = False) -> list[Outcome]:
+        """Add what is new, and commit; return what became of each entry, in order.
+
+        Who says that it `is_followed` calls catch_up() after each answer, and after the last one.
+        """
+        own = _Waiting(located, is_followed)
         with self._changing:
             self._waiting.append(own)
         with self._turn:
@@ -54,18 +60,18 @@ class Registrar:
         return own.outcomes
 
     def catch_up(self, catalog: Catalog, after: int = SETTLE_AFTER) -> None:
-        """Have what arrived through this process registered, if it is so many; for behind an answer."""
+        """Have what arrived through this process registered, if it is so many or more."""
         with self._changing:
             is_due = self._arrived >= after
             self._arrived = 0 if is_due else self._arrived
         if is_due:
-            with suppress(CatalogUnavailable), catalog.read():
-                """What has arrived is registered before."""
+            with suppress(CatalogUnavailable), catalog.read() as connection:
+                self._is_behind = are_waiting(connection)
 
     def _commit(self, catalog: Catalog, waiting: Sequence[_Waiting]) -> None:
         try:
             located = [each for one in waiting for each in one.located]
-            if catalog.is_sqlite and len(located) <= ARRIVE_AT_MOST:
+            if self._may_wait(catalog, waiting, len(located)):
                 with catalog.arriving() as connection:
                     outcomes = iter(arrive(connection, located))
                 with self._changing:
@@ -73,6 +79,7 @@ class Registrar:
             else:
                 with catalog.write() as connection:
                     outcomes = iter(register(connection, located))
+                self._is_behind = False
             found = [list(islice(outcomes, len(one.located))) for one in waiting]
         except BaseException as error:  # noqa: BLE001 whatever it is, each of them must hear of it
             if (
@@ -88,3 +95,7 @@ class Registrar:
         else:
             for one, its in zip(waiting, found, strict=True):
                 one.outcomes, one.is_done = its, True
+
+    def _may_wait(self, catalog: Catalog, waiting: Sequence[_Waiting], number: int) -> bool:
+        is_few = number <= ARRIVE_AT_MOST and all(one.is_followed for one in waiting)
+        return catalog.is_sqlite and is_few and not self._is_behind

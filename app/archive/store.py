@@ -91,14 +91,18 @@ def _read(archive: Archive, staged: StagedFile) -> Entry:
     return archive.cage.run(read_entry, str(staged.path), meanwhile=staged.sync)
 
 
-def store_received(archive: Archive, staging: Staging, received: Sequence[Received]) -> list[Result]:
+def store_received(
+    archive: Archive, staging: Staging, received: Sequence[Received], *, is_followed: bool = False
+) -> list[Result]:
     """Keep what is new, in one transaction; return what became of each, in order.
 
+    `is_followed`: others are likely to come one by one; after the last of them, archive.registrar catches up.
     The same bytes again are a success, and so is the same data set behind another File Meta Information: that
     is the sender's (PS3.10 7.1). Raises StorageFull, StorageFailed or CatalogUnavailable; then
     nothing of it is kept.
     """
-    outcomes = iter(_keep(archive, staging, [one for one in received if one.entry and one.error is None]))
+    readable = [one for one in received if one.entry and one.error is None]
+    outcomes = iter(_keep(archive, staging, readable, is_followed=is_followed))
     return [
         _result(archive, one, one.entry, next(outcomes))
         if one.entry and one.error is None
@@ -112,7 +116,9 @@ def store_staged(archive: Archive, staging: Staging, staged: Sequence[StagedFile
     return store_received(archive, staging, [read_staged(archive, staging, each) for each in staged])
 
 
-def _keep(archive: Archive, staging: Staging, readable: Sequence[Received]) -> list[Outcome]:
+def _keep(
+    archive: Archive, staging: Staging, readable: Sequence[Received], *, is_followed: bool
+) -> list[Outcome]:
     if not readable:
         return []
     # The first of files with the same bytes is kept; further names for it would be the same.
@@ -120,7 +126,7 @@ def _keep(archive: Archive, staging: Staging, readable: Sequence[Received]) -> l
     keys = [entry.sha256.hex() for entry in entries]
     staging.keep({key: each.staged for key, each in reversed(list(zip(keys, readable, strict=True)))})
     located = [(entry, Location(None, key)) for entry, key in zip(entries, keys, strict=True)]
-    outcomes = archive.registrar.register(archive.catalog, located)
+    outcomes = archive.registrar.register(archive.catalog, located, is_followed=is_followed)
     staging.release(key for key, outcome in zip(keys, outcomes, strict=True) if outcome == Outcome.STORED)
     return outcomes
 

@@ -175,6 +175,7 @@ class Listener:
                 hand_over(self.courier, report)
             outcome = {"result": result, "reason": reason, "seconds": round(time.monotonic() - started, 3)}
             self._log(session.address, outcome | _facts(session))
+            self.archive.registrar.catch_up(self.archive.catalog, after=1)
             self.metrics.count(result, session.counts, wire.bytes_in, wire.bytes_out)
 
     def _refuse(

@@ -106,7 +106,7 @@ def _keep(session: Session, message: Message, staging: Staging, staged: StagedFi
             return DATA_SET_MISMATCH, "The SOP Instance UID is not that of the request"
         if entry.instance["sop_class_uid"] != message.context.abstract_syntax:
             return DATA_SET_MISMATCH, "The SOP Class UID is not that of the request"
-    (result,) = store_received(session.archive, staging, [received])
+    (result,) = store_received(session.archive, staging, [received], is_followed=True)
     if result.error is not None:
         raise result.error
     return SUCCESS, ""
