@@ -32,7 +32,7 @@ def test_head_is_what_the_tables_say(empty: Catalog) -> None:
 def test_down_takes_everything_away_and_up_works_again(empty: Catalog) -> None:
     migrate(empty)
     migrate(empty, "base")
-    with empty.read() as connection:
+    with empty.engine.connect() as connection:
         assert connection.dialect.get_table_names(connection) == ["alembic_version"]
     migrate(empty)
     empty.require_current_schema()

@@ -31,4 +31,7 @@ def upgrade():
 
 
 def downgrade():
+    arrival = sa.table("arrival", sa.column("id", Id))
+    if op.get_bind().execute(sa.select(arrival.c.id).limit(1)).first():
+        raise RuntimeError("Instances that arrived wait to be registered. Run: dermzoo verify")
     op.drop_table("arrival")
