@@ -12,6 +12,7 @@ from pydicom import dcmread
 from pydicom.filewriter import dcmwrite
 from sqlalchemy import func, select
 
+from app.archive.registrar import Registrar
 from app.archive.store import Result, read_staged, store_received, store_staged, sweep, taking_in
 from app.archive.verify import verify
 from app.catalog.models import file, instance
@@ -19,6 +20,17 @@ from app.errors import CatalogUnavailable, DuplicateInstance, StorageFailed, Una
 from app.storage.local import LocalStorage
 from app.storage.staging import LocalStaging
 from tests.factories import instance_bytes, make_instance, uid
+
+
+@pytest.fixture(autouse=True, params=[False, True], ids=["alone", "followed"])
+def _is_followed(request, monkeypatch):
+    """What may only arrive first (app/catalog/arrivals.py) is kept no worse."""
+    register = Registrar.register
+    monkeypatch.setattr(
+        Registrar,
+        "register",
+        lambda self, catalog, located, **_: register(self, catalog, located, is_followed=request.param),
+    )
 
 
 def store(archive, *contents: bytes) -> list[Result]:

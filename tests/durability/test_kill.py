@@ -16,6 +16,9 @@ from pathlib import Path
 
 import httpx
 import pytest
+from pydicom.uid import ExplicitVRLittleEndian, VLPhotographicImageStorage
+from pynetdicom import AE
+from pynetdicom.association import Association
 
 from app.archive.archive import Archive
 from app.archive.store import sweep
@@ -23,8 +26,8 @@ from app.archive.verify import verify
 from app.catalog.files import holders
 from app.settings import Settings
 from tests.conftest import SAMPLE
-from tests.factories import instance_bytes, uid, write_instance
-from tests.servers import PROJECT, Server
+from tests.factories import instance_bytes, make_instance, uid, write_instance
+from tests.servers import PROJECT, Server, free_port
 
 KILLS = int(os.environ.get("SOAK_KILLS", "20"))
 SEED = int(os.environ.get("SOAK_SEED", "20"))
@@ -35,7 +38,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(max(300, 30 * KILLS))]
 
 @pytest.fixture
 def server(tmp_path) -> Server:
-    server = Server(tmp_path / "server", {"allow_anonymous_store": "true", "throttle": "off"})
+    settings = {"allow_anonymous_store": "true", "throttle": "off"}
+    settings |= {"dimse": "true", "dimse_port": str(free_port()), "dimse_processes": "2"}
+    server = Server(tmp_path / "server", settings)
     server.migrate()
     return server
 
@@ -137,15 +142,42 @@ class Sender(threading.Thread):
                 self.sent_first.set()
 
 
+class DicomSender(Sender):
+    """The same over the DICOM network, one association after the other."""
+
+    def run(self) -> None:
+        ae = AE("TEST")
+        ae.add_requested_context(VLPhotographicImageStorage, ExplicitVRLittleEndian)
+        port = int(self.server.environment["DERMZOO_DIMSE_PORT"])
+        for number in range(10_000):
+            association = ae.associate("127.0.0.1", port, ae_title="DERMZOO")
+            for part in range(1 + number % 50):
+                name = f"{self.turn}-{self.name}-{number}-{part}"
+                if not association.is_established or not self._stores(association, name):
+                    return
+                self.acknowledged.append(name)
+                self.sent_first.set()
+            association.release()
+
+    def _stores(self, association: Association, name: str) -> bool:
+        try:
+            status = association.send_c_store(make_instance(name=name))
+        except (RuntimeError, ValueError):  # it was aborted meanwhile
+            return False
+        assert status.get("Status") in {None, 0x0000}
+        return "Status" in status
+
+
 def test_store(server):
     moments = random.Random(SEED)
     acknowledged: set[str] = set()
     for turn in range(KILLS * 7 // 20):
         server.start()
-        senders = [Sender(server, turn) for _ in range(3)]
+        senders = [Sender(server, turn), Sender(server, turn), DicomSender(server, turn)]
         for sender in senders:
             sender.start()
-        senders[0].sent_first.wait(60)
+        for sender in senders:
+            sender.sent_first.wait(60)
         with contextlib.suppress(subprocess.TimeoutExpired):
             server.process.wait(timeout=moments.random())
         server.kill()
