@@ -1,4 +1,4 @@
-"""What arrives is answered before it is registered, and nobody sees the difference (app/catalog/arrivals.py)."""
+"""What arrives is answered before it is registered, and nobody sees the difference."""
 
 import sqlite3
 from contextlib import closing

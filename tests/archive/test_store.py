@@ -195,6 +195,7 @@ class TestFailures:
 
         with monkeypatch.context() as patched:
             patched.setattr(type(archive.catalog), "write", away)
+            patched.setattr(type(archive.catalog), "arriving", away)
             with pytest.raises(CatalogUnavailable):
                 store(archive, instance_bytes())
         assert_nothing_is_held(archive)
