@@ -50,14 +50,13 @@ def _page(archive: Archive, query: Query, *, counts: bool = True) -> Page:
         else:
             work_s = archive.settings.search_work_s
             page = search_within(connection, query, archive.pages, work_s, counts=counts)
-        is_asked = query.include != "all" and SOP_CLASSES_IN_STUDY in query.include
+        keys = {tag for tag, _ in query.matches} | (query.include if query.include != "all" else set())
+        is_asked = SOP_CLASSES_IN_STUDY in keys
         return _with_sop_classes(connection, query, page) if is_asked else page
 
 
 def _with_sop_classes(connection: Connection, query: Query, page: Page) -> Page:
-    """Return the page with SOP Classes in Study, if it is one of studies."""
-    if query.level != Level.STUDY:
-        return page
+    """Return the page with SOP Classes in Study."""
     answers = list(map(parse, page.answers))
     uids = [str(_first(each, _STUDY_INSTANCE_UID)) for each in answers]
     found = sop_classes_of(connection, uids, query.scope)

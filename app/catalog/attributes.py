@@ -17,8 +17,8 @@ class Attribute:
     """One searchable attribute; `name` is a keyword of PS3.6 or a dotted path of two.
 
     `returned`: in every answer, `always` (empty when it has no value) or when `known`. `source`: its value
-    is a `column` of its own level's table, or the `modalities` or the `count` of what is below; or it is a
-    `fact`, which has rows of its own.
+    is a `column` of its own level's table, or the `modalities`, the `sop_classes` or the `count` of what is
+    below; or it is a `fact`, which has rows of its own.
     """
 
     name: str
@@ -26,7 +26,7 @@ class Attribute:
     column: str
     returned: Literal["always", "known", ""] = ""
     indexed: bool = False
-    source: Literal["column", "modalities", "count", "fact"] = "column"
+    source: Literal["column", "modalities", "sop_classes", "count", "fact"] = "column"
 
     @property
     def tag(self) -> str:
@@ -44,6 +44,11 @@ class Attribute:
         return "." in self.name
 
     @property
+    def is_gathered(self) -> bool:
+        """Whether its values are those of the rows below, where each is looked for."""
+        return self.source in {"modalities", "sop_classes"}
+
+    @property
     def is_integer(self) -> bool:
         """Whether its column holds integers."""
         return self.vr in INTEGER_VRS and self.source != "fact"
@@ -58,6 +63,7 @@ ATTRIBUTES: tuple[Attribute, ...] = (
     Attribute("StudyTime", STUDY, "study_time", returned="always"),
     Attribute("AccessionNumber", STUDY, "accession_number", returned="always", indexed=True),
     Attribute("ModalitiesInStudy", STUDY, "modalities_in_study", returned="always", source="modalities"),
+    Attribute("SOPClassesInStudy", STUDY, "sop_classes_in_study", source="sop_classes"),
     Attribute("ReferringPhysicianName", STUDY, "referring_physician_name", returned="always"),
     Attribute("StudyDescription", STUDY, "study_description", returned="known"),
     Attribute("PatientName", STUDY, "patient_name", returned="always", indexed=True),

@@ -23,7 +23,7 @@ from app.catalog.attributes import Attribute
 from app.catalog.corpus_models import fact
 from app.catalog.expressions import like_dicom, unindexed
 from app.catalog.models import instance, name_term, series, study
-from app.catalog.scope import Sieve, counted, has_members, is_within
+from app.catalog.scope import Sieve, counted, has_members, is_member, is_within
 from app.dicom.matching import (
     Empty,
     Every,
@@ -69,6 +69,7 @@ Comparison = Operator | NameTerms
 Asked = tuple[Comparison, Any]  # the values of NameTerms are a dict, by the end of the parameter's name
 
 
+_NEVER_EMPTY = frozenset({"count", "sop_classes"})
 _GLOB = str.maketrans({"[": "[[]"})
 _LIKE = str.maketrans({"*": "%", "?": "_", "%": r"\%", "_": r"\_", "\\": r"\\"})
 
@@ -88,7 +89,7 @@ def comparisons(attribute: Attribute, match: Match, *, is_sqlite: bool) -> Itera
         return
     match match:
         case Empty():
-            yield Operator.NEVER if attribute.source == "count" else Operator.EMPTY, None
+            yield Operator.NEVER if attribute.source in _NEVER_EMPTY else Operator.EMPTY, None
         case SingleValue(value):
             yield from _value_comparisons(attribute, value)
         case Every(values):
@@ -181,6 +182,8 @@ def condition(
     """
     if attribute.source == "modalities":
         return _modalities_condition(level, comparison, name, leads=leads, is_scoped=is_scoped)
+    if attribute.source == "sop_classes":
+        return _sop_classes_condition(level, comparison, name, is_scoped=is_scoped)
     if attribute.source == "fact":
         return fact_condition(attribute, comparison, name)
     table = TABLES[attribute.level]
@@ -209,6 +212,21 @@ def _modalities_condition(
     if not leads or is_scoped:
         return exists().where(other.c.study_id == study_id, matches, *there)
     return study_id.in_(select(other.c.study_id).where(matches))
+
+
+def _sop_classes_condition(
+    level: Level, comparison: Comparison, name: str, *, is_scoped: bool
+) -> ColumnElement[bool]:
+    """Return the condition that a study has an instance of a SOP class; no index leads to those that have."""
+    assert isinstance(comparison, Operator)
+    study_id = study.c.id if level == Level.STUDY else series.c.study_id
+    own = instance.alias("other_instance")
+    if is_scoped:
+        here = is_member(own.c.id, study_id)
+    else:
+        other = series.alias("other_series")
+        here = (other.c.study_id == study_id) & (own.c.series_id == other.c.id)
+    return exists().where(here, compare(own.c.sop_class_uid, comparison, name))
 
 
 def fact_condition(

@@ -64,9 +64,7 @@ class Question(NamedTuple):
     def is_broad(self) -> bool:
         """Whether many rows may share a key that an index leads to: one of another level, or a modality."""
         keys = (BY_TAG[tag.partition("+")[0]] for tag, _ in self.shape)
-        return any(
-            key.level != self.level or key.tag == MODALITY or key.source == "modalities" for key in keys
-        )
+        return any(key.level != self.level or key.tag == MODALITY or key.is_gathered for key in keys)
 
 
 def is_led(shape: Shape) -> bool:

@@ -16,6 +16,7 @@ from sqlalchemy import (
     Select,
     Subquery,
     Text,
+    and_,
     bindparam,
     case,
     exists,
@@ -109,6 +110,11 @@ def numbers(level: Level) -> Select[Any]:
 def has_members(series_id: ColumnElement[int]) -> ColumnElement[bool]:
     """Return whether a series has members in the collection `scope`."""
     return exists().where(*held_members(), member.c.series_id == series_id)
+
+
+def is_member(instance_id: ColumnElement[int], study_id: ColumnElement[int]) -> ColumnElement[bool]:
+    """Return whether an instance of a study is in the collection `scope`."""
+    return and_(*held_members(), member.c.study_id == study_id, member.c.instance_id == instance_id)
 
 
 def counted(level: Level, column: str) -> ColumnElement[Any]:

@@ -175,8 +175,8 @@ def _narrow(
 ) -> Select[Any]:
     """Return a selection of columns from the rows that match, joining no more tables than it needs."""
     attributes = [BY_TAG[tag.partition("+")[0]] for tag, _ in shape]
-    needed = {level, *levels, *(a.level for a in attributes if a.source != "modalities")}
-    if any(a.source == "modalities" for a in attributes) and level == Level.INSTANCE:
+    needed = {level, *levels, *(a.level for a in attributes if not a.is_gathered)}
+    if any(a.is_gathered for a in attributes) and level == Level.INSTANCE:
         needed.add(Level.SERIES)
     statement = select(*columns).select_from(TABLES[level])
     facts = _joined_facts(level, shape)

@@ -34,6 +34,7 @@ NAMES = (
 UNIQUE = {"STUDY": "StudyInstanceUID", "SERIES": "SeriesInstanceUID", "IMAGE": "SOPInstanceUID"}
 PATHS = {"STUDY": "/studies", "SERIES": "/series", "IMAGE": "/instances"}
 
+MR = "1.2.840.10008.5.1.4.1.1.4"
 QUESTIONS = [
     ("STUDY", {}),
     ("STUDY", {"PatientName": "*a*"}),
@@ -45,13 +46,17 @@ QUESTIONS = [
     ("STUDY", {"StudyDate": "20040119"}),
     ("STUDY", {"StudyTime": "10-15"}),
     ("STUDY", {"ModalitiesInStudy": "MR"}),
+    ("STUDY", {"SOPClassesInStudy": MR}),
+    ("STUDY", {"SOPClassesInStudy": f"{MR}\\{VL_PHOTOGRAPHIC}", "PatientID": "*1*"}),
     ("STUDY", {"InstitutionName": "*"}),
     ("SERIES", {"Modality": "??"}),
     ("SERIES", {"Manufacturer": "*"}),
     ("SERIES", {"Modality": "XC", "PatientID": "*1*"}),
+    ("SERIES", {"SOPClassesInStudy": VL_PHOTOGRAPHIC}),
+    ("IMAGE", {"SOPClassesInStudy": VL_PHOTOGRAPHIC}),
     ("IMAGE", {"Rows": "64"}),
     ("IMAGE", {"PhotometricInterpretation": "MONO*"}),
-    ("IMAGE", {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.4"}),
+    ("IMAGE", {"SOPClassUID": MR}),
     ("IMAGE", {"PatientID": "nobody"}),
     ("STUDY", {"StudyTime": "-0304"}),
     ("STUDY", {"StudyDate": "20040101-20200102", "StudyTime": "0304-0305"}),
@@ -133,6 +138,7 @@ class Doors:
             evt_handlers=[(evt.EVT_C_STORE, self._received)],
         )
         self.got = {}
+        self.statuses = set()
         assert self.association.is_established
 
     def qido(self, level, keys):
@@ -159,6 +165,7 @@ class Doors:
             setattr(inside, name, int(value) if value and dictionary_VR(name) == "US" else value)
         identifier.SpecificCharacterSet = "ISO_IR 192"
         answers = list(self.association.send_c_find(identifier, StudyRootQueryRetrieveInformationModelFind))
+        self.statuses = {status.Status for status, _ in answers[:-1]}
         assert answers[-1][0].Status == 0x0000
         return [found for _, found in answers[:-1]]
 
@@ -184,6 +191,17 @@ def test_both_doors_find_the_same(asked, level, keys):
 def test_the_questions_find_something(asked):
     found = [bool(asked.qido(level, keys)) for level, keys in QUESTIONS]
     assert found.count(True) >= len(found) - 4
+
+
+@pytest.mark.parametrize("level", PATHS)
+def test_sop_classes_of_what_was_matched_are_answered(asked, level):
+    """PS3.4 C.6.1.1.3 and PS3.18 10.6.3.3: a key that is matched is returned, of the study at each level."""
+    keys = {"SOPClassesInStudy": VL_PHOTOGRAPHIC}
+    over_http = httpx.get(f"{asked.server.dicomweb_url}{PATHS[level]}", params=keys).json()
+    found = [each.to_json_dict() for each in asked.answers(level, keys)]
+    assert [each["00080062"] for each in found] == [each["00080062"] for each in over_http]
+    assert all(each["00080062"] == {"vr": "UI", "Value": [VL_PHOTOGRAPHIC]} for each in found)
+    assert asked.statuses == {0xFF00}
 
 
 @pytest.mark.parametrize("level", PATHS)

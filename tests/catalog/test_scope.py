@@ -21,9 +21,10 @@ from app.dicom.matching import Level, Query
 from app.errors import NotFound
 from app.web.search_parameters import parse_search
 from tests.catalog.conftest import make_entry
-from tests.factories import make_instance, uid, with_facts
+from tests.factories import VL_PHOTOGRAPHIC, make_instance, uid, with_facts
 
 PATIENCE_S = 60
+ENDOSCOPIC = "1.2.840.10008.5.1.4.1.1.77.1.1"
 MODALITIES = ("XC", "SR", "DMS")
 NAMES = [f"{study}{series}{instance}" for study in "abcdefgh" for series in "12" for instance in "xyz"]
 
@@ -47,6 +48,8 @@ QUESTIONS = (
             "StudyDate=20200101-20200105&limit=2",
             "ModalitiesInStudy=SR",
             "ModalitiesInStudy=XC&limit=2&offset=1",
+            f"SOPClassesInStudy={ENDOSCOPIC}",
+            f"SOPClassesInStudy={ENDOSCOPIC},1.2.3&limit=2&offset=1",
             "NumberOfStudyRelatedInstances=1",
             "NumberOfStudyRelatedSeries=2",
             "orderby=-NumberOfStudyRelatedInstances,StudyInstanceUID&limit=4",
@@ -83,6 +86,7 @@ def attributes(name: str) -> dict[str, object]:
         "PatientName": "Ana^Example" if number % 2 else "Berta^Example",
         "StudyDate": f"2020010{number + 1}",
         "InstitutionName": f"Clinic {study}",
+        "SOPClassUID": ENDOSCOPIC if instance == "z" else VL_PHOTOGRAPHIC,
         "Modality": MODALITIES[(number + int(series)) % 3],
         "InstanceNumber": "xyz".index(instance) + 1,
     }

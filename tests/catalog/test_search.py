@@ -9,10 +9,11 @@ from app.catalog.database import Catalog
 from app.catalog.search import Page, PageMemory, search, search_within
 from app.dicom.matching import Level, Query
 from app.web.search_parameters import parse_search
-from tests.factories import uid
+from tests.factories import VL_PHOTOGRAPHIC, uid
 
 PATIENCE_S = 60
 
+BASIC_TEXT_SR = "1.2.840.10008.5.1.4.1.1.88.11"
 STUDIES = [
     {
         "name": "a1",
@@ -26,7 +27,15 @@ STUDIES = [
         "InstanceNumber": 1,
     },
     {"name": "a2", "study": "A", "series": "A1", "PatientID": "IP_1", "InstanceNumber": 2, "rows": 8},
-    {"name": "a3", "study": "A", "series": "A2", "PatientID": "IP_1", "Modality": "SR", "InstanceNumber": 1},
+    {
+        "name": "a3",
+        "study": "A",
+        "series": "A2",
+        "PatientID": "IP_1",
+        "SOPClassUID": BASIC_TEXT_SR,
+        "Modality": "SR",
+        "InstanceNumber": 1,
+    },
     {
         "name": "b1",
         "study": "B",
@@ -130,6 +139,13 @@ def studies_found(catalog: Catalog, *parameters: tuple[str, str]) -> set[str]:
         pytest.param([("StudyInstanceUID", "1.2.3")], "", id="uid-unknown"),
         pytest.param([("ModalitiesInStudy", "SR")], "A", id="modalities-in-study"),
         pytest.param([("ModalitiesInStudy", "?R")], "A", id="modalities-in-study-wildcard"),
+        pytest.param([("SOPClassesInStudy", BASIC_TEXT_SR)], "A", id="sop-classes-in-study"),
+        pytest.param([("SOPClassesInStudy", VL_PHOTOGRAPHIC)], "ABC", id="sop-classes-in-study-one-of-two"),
+        pytest.param([("SOPClassesInStudy", f"1.2.3\\{BASIC_TEXT_SR}")], "A", id="sop-classes-in-study-list"),
+        pytest.param([("SOPClassesInStudy", "1.2.3")], "", id="sop-classes-in-study-unknown"),
+        pytest.param(
+            [("SOPClassesInStudy", '""'), ("emptyvaluematching", "true")], "", id="sop-classes-in-no-study"
+        ),
         pytest.param([("ModalitiesInStudy", "XC"), ("PatientSex", "F")], "AB", id="keys-are-anded"),
         pytest.param([("NumberOfStudyRelatedInstances", "3")], "A", id="count"),
         pytest.param([("PatientID", "' OR 1=1 --")], "", id="sql-is-only-text"),
@@ -138,6 +154,16 @@ def studies_found(catalog: Catalog, *parameters: tuple[str, str]) -> set[str]:
 )
 def test_matching(holdings: Catalog, parameters: list[tuple[str, str]], found: str) -> None:
     assert studies_found(holdings, *parameters) == set(found)
+
+
+def test_sop_classes_in_study_are_asked_of_the_study_at_the_levels_below(holdings: Catalog) -> None:
+    for level, tag, found in (
+        (Level.SERIES, "0020000E", {uid("A1"), uid("A2")}),
+        (Level.INSTANCE, "00080018", {uid("a1"), uid("a2"), uid("a3")}),
+    ):
+        page = ask(holdings, level, ("SOPClassesInStudy", BASIC_TEXT_SR))
+        assert {value(one, tag) for one in results(page)} == found
+        assert page.unmatched == ()
 
 
 def test_study_answer_has_the_required_attributes_and_counts(holdings: Catalog) -> None:
