@@ -24,6 +24,7 @@ SCHEMA_REVISION = "0007"
 SYNCHRONOUS = "FULL"  # SQLite's: a commit that was answered survives a power cut
 BUSY_TIMEOUT_MS = 5000
 TURN_POLL_S = 0.0005
+SETTLING_PATIENCE_S = 0.5  # others that write now take a few milliseconds, unless they are stopped
 SETTLING_POLL_S = 0.01
 LARGE_CACHE_KIB = 131_072
 
@@ -116,9 +117,10 @@ class Catalog:
                 arrivals.settle(connection)
 
     def _settle(self, reader: Connection) -> None:
-        """Register what has arrived, or wait until another has; what cannot be registered now is not seen."""
+        """Register what has arrived, or wait a little until another has; what cannot be now is not seen."""
+        deadline_s = monotonic() + SETTLING_PATIENCE_S
         try:
-            while arrivals.are_waiting(reader):
+            while arrivals.are_waiting(reader) and monotonic() < deadline_s:
                 with suppress(_Locked), self._turn(SETTLING_POLL_S) as connection:
                     if arrivals.are_waiting(connection):
                         arrivals.settle(connection)

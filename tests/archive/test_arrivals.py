@@ -10,7 +10,7 @@ from sqlalchemy import func, insert, select
 from app.archive.registrar import SETTLE_AFTER, Registrar
 from app.archive.store import read_staged, store_received, taking_in
 from app.archive.verify import verify
-from app.catalog import arrivals
+from app.catalog import arrivals, database
 from app.catalog.corpus_models import image
 from app.catalog.database import Catalog
 from app.catalog.models import arrival, change, file, instance, metadata, tombstone
@@ -141,6 +141,15 @@ class TestCatchingUp:
 
 
 class TestTrouble:
+    def test_one_that_stands_still_while_it_registers_stops_no_reader(self, archive, monkeypatch):
+        arrive(archive.catalog, located("a"))
+        monkeypatch.setattr(database, "SETTLING_PATIENCE_S", 0.02)
+        with closing(Catalog(archive.settings.catalog_url)) as another, another.arriving() as connection:
+            arrivals.settle(connection)
+            with archive.catalog.read() as reader:
+                assert reader.execute(select(func.count()).select_from(instance)).scalar_one() == 0
+        assert contents(archive.catalog)["instance"]
+
     def test_one_that_cannot_be_registered_keeps_no_other_out_and_loses_no_file(
         self, archive, monkeypatch, caplog
     ):
