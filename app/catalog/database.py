@@ -23,6 +23,7 @@ SCHEMA_REVISION = "0007"
 
 SYNCHRONOUS = "FULL"  # SQLite's: a commit that was answered survives a power cut
 BUSY_TIMEOUT_MS = 5000
+CHECKPOINT_PAGES = 4000  # 16 MiB: pages that many commits change are written home once
 TURN_POLL_S = 0.0005
 SETTLING_PATIENCE_S = 0.5  # others that write now take a few milliseconds, unless they are stopped
 SETTLING_POLL_S = 0.01
@@ -48,6 +49,7 @@ class Catalog:
         self.engine = _create_engine(url, is_sqlite=self.is_sqlite)
         self._writing = Lock()
         self._writer: Connection | None = None  # SQLite's: kept open, used in turn
+        self._is_swift = False  # as it is set now
         self._reading = local()
         self._readers: WeakSet[Connection] = WeakSet()  # of all threads that still live
         dbapi: Any = self.engine.dialect.loaded_dbapi
@@ -121,7 +123,7 @@ class Catalog:
         deadline_s = monotonic() + SETTLING_PATIENCE_S
         try:
             while arrivals.are_waiting(reader) and monotonic() < deadline_s:
-                with suppress(_Locked), self._turn(SETTLING_POLL_S) as connection:
+                with suppress(_Locked), self._turn(SETTLING_POLL_S, is_swift=True) as connection:
                     if arrivals.are_waiting(connection):
                         arrivals.settle(connection)
         except (
@@ -131,16 +133,25 @@ class Catalog:
             logger.warning("what has arrived waits", extra={"facts": {"reason": str(error)}})
 
     @contextmanager
-    def _turn(self, patience_s: float = BUSY_TIMEOUT_MS / 1000) -> Iterator[Connection]:
-        """Yield the one connection of this process that writes to SQLite, kept open, in a transaction."""
+    def _turn(
+        self, patience_s: float = BUSY_TIMEOUT_MS / 1000, *, is_swift: bool = False
+    ) -> Iterator[Connection]:
+        """Yield the one connection of this process that writes to SQLite, kept open, in a transaction.
+
+        One that `is_swift` waits for no disk, and may be undone by a power cut: it repeats what is durable.
+        """
         deadline_s = monotonic() + patience_s
         if not self._writing.acquire(timeout=patience_s):
             raise _Locked
         try:
             if self._writer is None or self._writer.closed:
-                self._writer = _autocommitting(self.engine)
+                self._writer, self._is_swift = _autocommitting(self.engine), False
                 driver_of(self._writer).execute("PRAGMA busy_timeout = 0")  # _begin_in_turn() waits
             driver = driver_of(self._writer)
+            if is_swift != self._is_swift:
+                driver.execute(f"PRAGMA synchronous = {'NORMAL' if is_swift else SYNCHRONOUS}")
+                driver.execute(f"PRAGMA wal_autocheckpoint = {0 if is_swift else CHECKPOINT_PAGES}")
+                self._is_swift = is_swift
             _begin_in_turn(driver, deadline_s)
             try:
                 yield self._writer
@@ -220,7 +231,7 @@ def _configure_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401
         f"busy_timeout = {BUSY_TIMEOUT_MS}",
         "cache_size = -16384",
         "temp_store = MEMORY",
-        "wal_autocheckpoint = 4000",  # 16 MiB: pages that many commits change are written home once
+        f"wal_autocheckpoint = {CHECKPOINT_PAGES}",
     ):
         connection.execute(f"PRAGMA {pragma}")
 
