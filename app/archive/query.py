@@ -6,6 +6,7 @@ from dataclasses import replace
 from sqlalchemy import Connection
 
 from app.archive.archive import Archive
+from app.catalog.attributes import PATIENT_TAGS
 from app.catalog.documents import Attributes, dump, parse
 from app.catalog.holdings import Reference
 from app.catalog.locating import located
@@ -87,19 +88,22 @@ def locate_instances(archive: Archive, query: Query) -> list[tuple[Reference, st
 def search_patients(find: Search, query: Query) -> Iterator[Attributes]:
     """Yield one patient for each Patient ID and name that the matching studies have (PS3.4 C.6.1.1.2).
 
-    `query` is one for studies, `find` what searches for them.
+    `query` is one for studies, `find` what searches for them. Of a study's own attributes those alone are
+    returned that were matched: of which study the others would be, nobody could tell.
     """
+    kept = PATIENT_TAGS | {path[:8] for path, _ in query.matches}
     seen: set[tuple[object, object]] = set()
     for found in find(query):
         patient_id = _first(found, _PATIENT_ID)
         key = patient_id, str(_first(found, _PATIENT_NAME))
         if key not in seen:
             seen.add(key)
-            yield found | _patient_counts(find, query, patient_id)
+            own = {tag: value for tag, value in found.items() if tag in kept}
+            yield own | _patient_counts(find, query, patient_id)
 
 
 def _patient_counts(find: Search, query: Query, patient_id: object) -> Attributes:
-    """Return what is asked of the numbers of a patient's studies, series and instances."""
+    """Return what is asked of the numbers of all studies of a Patient ID, their series and instances."""
     asked = _COUNTED.keys() & (query.include if query.include != "all" else _COUNTED.keys())
     if not asked or not patient_id:
         return {}

@@ -118,25 +118,28 @@ RETURNED: dict[Level, frozenset[str]] = {
     for level in Level
 }
 
-# PS3.3: attributes of the modules of the Patient and Study (C.7.1, C.7.2) and of the Series and
-# Equipment (C.7.3, C.7.5) entities. Whatever is not named here belongs to the instance.
+# PS3.3: attributes of the modules of the Patient (C.7.1), the Study (C.7.2), and the Series and Equipment
+# (C.7.3, C.7.5) entities. Whatever is not named here belongs to the instance.
+_PATIENT_KEYWORDS = """
+    ReferencedPatientSequence PatientName PatientID IssuerOfPatientID TypeOfPatientID
+    IssuerOfPatientIDQualifiersSequence PatientBirthDate PatientBirthTime PatientSex OtherPatientNames
+    OtherPatientIDsSequence OtherPatientIDs EthnicGroup PatientComments PatientSpeciesDescription
+    PatientSpeciesCodeSequence PatientBreedDescription PatientBreedCodeSequence BreedRegistrationSequence
+    ResponsiblePerson ResponsiblePersonRole ResponsibleOrganization StrainDescription QualityControlSubject
+    PatientIdentityRemoved DeidentificationMethod DeidentificationMethodCodeSequence
+    ClinicalTrialSponsorName ClinicalTrialProtocolID ClinicalTrialProtocolName ClinicalTrialSiteID
+    ClinicalTrialSiteName ClinicalTrialSubjectID ClinicalTrialSubjectReadingID
+    OtherClinicalTrialProtocolIDsSequence
+"""
 _STUDY_KEYWORDS = """
     StudyDate StudyTime AccessionNumber IssuerOfAccessionNumberSequence ReferringPhysicianName
     ReferringPhysicianIdentificationSequence ConsultingPhysicianName StudyDescription ProcedureCodeSequence
-    PhysiciansOfRecord NameOfPhysiciansReadingStudy ReferencedStudySequence ReferencedPatientSequence
-    PatientName PatientID IssuerOfPatientID TypeOfPatientID IssuerOfPatientIDQualifiersSequence
-    PatientBirthDate PatientBirthTime PatientSex OtherPatientNames OtherPatientIDsSequence OtherPatientIDs
-    EthnicGroup PatientComments PatientSpeciesDescription PatientSpeciesCodeSequence
-    PatientBreedDescription PatientBreedCodeSequence BreedRegistrationSequence ResponsiblePerson
-    ResponsiblePersonRole ResponsibleOrganization StrainDescription QualityControlSubject
-    PatientIdentityRemoved DeidentificationMethod DeidentificationMethodCodeSequence
+    PhysiciansOfRecord NameOfPhysiciansReadingStudy ReferencedStudySequence
     AdmittingDiagnosesDescription AdmittingDiagnosesCodeSequence PatientAge PatientSize PatientWeight
     PatientBodyMassIndex MedicalAlerts Allergies Occupation SmokingStatus AdditionalPatientHistory
     PregnancyStatus LastMenstrualDate PatientSexNeutered ReasonForVisit AdmissionID ServiceEpisodeID
     PatientState StudyInstanceUID StudyID RequestingService ReasonForPerformedProcedureCodeSequence
-    ClinicalTrialSponsorName ClinicalTrialProtocolID ClinicalTrialProtocolName ClinicalTrialSiteID
-    ClinicalTrialSiteName ClinicalTrialSubjectID ClinicalTrialSubjectReadingID
-    OtherClinicalTrialProtocolIDsSequence ClinicalTrialTimePointID ClinicalTrialTimePointDescription
+    ClinicalTrialTimePointID ClinicalTrialTimePointDescription
     LongitudinalTemporalOffsetFromEvent LongitudinalTemporalEventType ConsentForClinicalTrialUseSequence
 """
 _SERIES_KEYWORDS = """
@@ -150,10 +153,13 @@ _SERIES_KEYWORDS = """
     InstitutionalDepartmentName ManufacturerModelName DeviceSerialNumber SoftwareVersions
 """
 _LEVELS: dict[str, Level] = {
-    **{parse_attribute(keyword): STUDY for keyword in _STUDY_KEYWORDS.split()},
+    **{parse_attribute(keyword): STUDY for keyword in (_PATIENT_KEYWORDS + _STUDY_KEYWORDS).split()},
     **{parse_attribute(keyword): SERIES for keyword in _SERIES_KEYWORDS.split()},
     **{a.tag: a.level for a in ATTRIBUTES if "." not in a.tag},
 }
+
+# What of a study is the patient's own.
+PATIENT_TAGS = frozenset(map(parse_attribute, _PATIENT_KEYWORDS.split()))
 
 # What is kept of a study and of a series beside their columns.
 TAGS = {level: frozenset(tag for tag, own in _LEVELS.items() if own == level) for level in Level}

@@ -171,6 +171,19 @@ def test_patient_root_begins_with_the_patient(call):
     assert call().find("PATIENT", PatientID="")[0] == 0xA900
 
 
+def test_a_patient_has_the_numbers_of_all_its_studies_and_no_study_s_attributes(call):
+    """PS3.4 C.6.1.1.2: what is asked at PATIENT is the patient's, whichever study was matched."""
+    numbers = [f"NumberOfPatientRelated{what}" for what in ("Studies", "Series", "Instances")]
+    of_studies = {"StudyInstanceUID": "", "StudyTime": "", "NumberOfStudyRelatedInstances": ""}
+    status, [found] = call(model=PATIENT).find(
+        "PATIENT", PatientID="EXAMPLE_1", StudyDate="20200102", **dict.fromkeys(numbers, ""), **of_studies
+    )
+    assert status == 0x0000
+    assert [found[name].value for name in numbers] == [2, 2, 2]
+    assert (found.PatientID, found.StudyDate) == ("EXAMPLE_1", "20200102")
+    assert not any(found[name].value for name in of_studies)
+
+
 def test_a_sequence_is_matched_by_one_item(call):
     # PS3.4 C.2.2.2.6
     item = Dataset()
