@@ -88,7 +88,7 @@ class Post:
         finally:
             courier.stopping.set()
             courier.wake.set()
-            thread.join(LOOK_S / 2)
+            thread.join(60)
             assert not thread.is_alive()
 
 
@@ -248,13 +248,14 @@ def test_what_nobody_foresaw_is_tried_again_too(post, caplog):
 
 def test_it_waits_until_it_is_woken_and_ends_when_it_is_told(post, monkeypatch):
     looked, arrived = threading.Event(), threading.Event()
+    monkeypatch.setattr(reports, "LOOK_S", 3600.0)
     monkeypatch.setattr(reports, "next_due", lambda connection: (next_due(connection), looked.set())[0])
     post.answer = lambda *_: arrived.set() or SUCCESS.code
     with post.running() as courier:
         assert looked.wait(20)
         post.request("1.1")
         hand_over(courier, Report("1.1", "PEER", 0))
-        assert arrived.wait(LOOK_S / 2)
+        assert arrived.wait(60)
 
 
 def test_a_catalogue_that_is_away_ends_neither_courier_nor_association(post, caplog, monkeypatch):
@@ -264,6 +265,7 @@ def test_a_catalogue_that_is_away_ends_neither_courier_nor_association(post, cap
         looked.set()
         raise CatalogUnavailable("it is away")
 
+    monkeypatch.setattr(reports, "LOOK_S", 3600.0)
     monkeypatch.setattr(reports, "next_due", unavailable)
     monkeypatch.setattr(reports, "put_off", lambda *_: unavailable(None))
     with post.running() as courier:
