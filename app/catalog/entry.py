@@ -4,11 +4,10 @@ import hashlib
 import mmap
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from app.catalog import documents
-from app.catalog.attributes import ATTRIBUTES, TAGS
+from app.catalog.attributes import ATTRIBUTES, INSTANCE, SERIES, STUDY, TAGS
 from app.catalog.documents import Attributes
 from app.dicom.matching import Level, time_bounds
 from app.dicom.person_names import first_group, fold_name
@@ -19,8 +18,7 @@ from app.errors import Unreadable
 READ_WHOLE_BYTES = 8 * 2**20  # larger files are mapped, not read, so that memory stays bounded
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """What one file adds to the catalogue: the columns of its rows, by name."""
 
     study: dict[str, Any]
@@ -89,7 +87,7 @@ def _read(descriptor: int, size: int) -> tuple[Scanned, bytes]:
 def entry(scanned: Scanned, size: int, mtime_ns: int, sha256: bytes) -> Entry:
     """Return the rows for a scanned file."""
     attributes = scanned.attributes
-    instance = _columns(Level.INSTANCE, attributes)
+    instance = _columns(INSTANCE, attributes)
     instance["transfer_syntax_uid"] = scanned.transfer_syntax_uid
     instance["prefix"] = scanned.prefix or None
     instance["offset"] = scanned.offset
@@ -97,10 +95,10 @@ def entry(scanned: Scanned, size: int, mtime_ns: int, sha256: bytes) -> Entry:
     instance["frames"] = scanned.frames
     instance["bulk"] = scanned.bulk
     return Entry(
-        study=_columns(Level.STUDY, attributes),
-        study_attributes=_of_level(Level.STUDY, attributes),
-        series=_columns(Level.SERIES, attributes),
-        series_attributes=_of_level(Level.SERIES, attributes),
+        study=_columns(STUDY, attributes),
+        study_attributes=_of_level(STUDY, attributes),
+        series=_columns(SERIES, attributes),
+        series_attributes=_of_level(SERIES, attributes),
         instance=instance,
         facts=facts_of(attributes),
         document=documents.pack(scanned.document),
@@ -117,8 +115,8 @@ def said_of(level: Level, attributes: Attributes) -> dict[str, Any]:
 
 
 def _of_level(level: Level, attributes: Attributes) -> bytes:
-    tags = TAGS[level]
-    return documents.dump_ordered({tag: attribute for tag, attribute in attributes.items() if tag in tags})
+    own = sorted(TAGS[level].intersection(attributes))
+    return documents.dump_ordered({tag: attributes[tag] for tag in own})
 
 
 def _columns(level: Level, attributes: Attributes) -> dict[str, Any]:
@@ -145,10 +143,15 @@ def _integer(values: Sequence[Any]) -> int | None:
 
 
 def _name(values: Sequence[Any]) -> str:
-    return fold_name(next((group for name in values if (group := first_group(name))), ""))
+    for name in values:
+        if group := first_group(name):
+            return fold_name(group)
+    return ""
 
 
 def _text(values: Sequence[Any]) -> str:
+    if len(values) == 1 and type(values[0]) is str:  # as nearly always
+        return values[0].replace("\0", "")
     return "\\".join(str(value) for value in values if value is not None).replace("\0", "")
 
 

@@ -37,10 +37,13 @@ class Repertoire:
         if len(terms) > 1 and (alone := WITHOUT_CODE_EXTENSIONS.intersection(terms)):
             note(f"{min(alone)} does not allow code extensions (PS3.3 C.12.1.1.2)")
             terms = terms[:1] if terms[0] in alone else [term for term in terms if term not in alone]
-        self._codecs = [codec_of(term, note) for term in terms] or ["ascii"]
+        self._codecs: list[str] = []
+        # If any has: text may change its character set on the way, and ASCII bytes be something else.
+        self.has_escapes = False
+        for term in terms or ("",):
+            self._codecs.append(codec_of(term, note))
+            self.has_escapes = self.has_escapes or term.startswith("ISO 2022")
         self._first = self._codecs[0]
-        # Then text may change its character set on the way, and ASCII bytes be something else.
-        self.has_escapes = any(term.startswith("ISO 2022") for term in terms)
         self.note = note
 
     def decode(self, raw: bytes) -> str:

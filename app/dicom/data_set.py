@@ -52,6 +52,10 @@ class Ambiguous(NamedTuple):
     place: Segment
 
 
+# The same before a message needs it: a plain tuple takes a tenth of the time of a named one.
+ElementFields = tuple[str, str, int, int, int, int]
+
+
 class DataSet:
     """One data set, the root or an item, while it is read."""
 

@@ -5,19 +5,30 @@ The walk is the hot path of indexing: one table look-up and one conversion for a
 Unreadable with the tag and the byte; what is merely odd leaves a warning.
 """
 
+from itertools import repeat
 from mmap import mmap
 
 from app.dicom.character_sets import Repertoire
-from app.dicom.data_set import Ambiguous, DataSet, Element, Findings, PixelData, Reference, as_written
+from app.dicom.data_set import (
+    Ambiguous,
+    DataSet,
+    Element,
+    ElementFields,
+    Findings,
+    PixelData,
+    Reference,
+    as_written,
+)
 from app.dicom.encoding import (
     IMPLICIT_LITTLE,
+    IN_FOUR_BYTES,
     ITEM_END,
     OFFSET_TABLES,
     PIXEL_DATA,
     PIXELS,
     SPECIFIC_CHARACTER_SET,
+    VALUE_LIMITS,
     Encoding,
-    value_limit,
 )
 from app.dicom.fragments import read_fragments
 from app.dicom.frames import Segment
@@ -46,7 +57,7 @@ class Walk:
         self._buffer = buffer
         self._addressable = addressable
         self._most_elements = most_elements or ELEMENTS
-        self._budget = iter(range(self._most_elements))
+        self._budget = repeat(None, self._most_elements)
         self._items = 0
         self._inline = 0
 
@@ -64,17 +75,15 @@ class Walk:
     ) -> int:
         """Read up to ``stop``, or up to the Item Delimitation Item; return where the next thing begins."""
         buffer, elements, repertoire = self._buffer, data_set.elements, data_set.repertoire
-        unpack_header, unpack_length = encoding.unpack_header, encoding.unpack_length
         headers, plain = encoding.headers, not repertoire.has_escapes
         last, tag, previous = stop - 8, "", ""
         for _ in self._budget:
             if position > last:
                 break
-            key, length = unpack_header(buffer, position)
-            tag, vr, convert, limit, is_long, is_text = headers[key]
             start = position + 8
-            if is_long:
-                (length,) = unpack_length(buffer, start)
+            tag, vr, convert, limit, length, is_text = headers[buffer[position:start]]
+            if length == IN_FOUR_BYTES:
+                (length,) = encoding.unpack_length(buffer, start)
                 start += 4
             if tag > previous:
                 previous = tag
@@ -91,8 +100,8 @@ class Walk:
             elif tag == ITEM_END and delimited:
                 return start
             else:
-                header = Element(tag, vr, position, start, length, stop)
-                position, repertoire = self._special(data_set, encoding, header), data_set.repertoire
+                fields = (tag, vr, position, start, length, stop)
+                position, repertoire = self._special(data_set, encoding, fields), data_set.repertoire
                 plain = not repertoire.has_escapes
         else:
             raise Unreadable(f"the data set has more than {self._most_elements} elements")
@@ -120,20 +129,23 @@ class Walk:
         elif vr:
             self.findings.note(f"{as_written(tag)} is out of order")
 
-    def _special(self, data_set: DataSet, encoding: Encoding, element: Element) -> int:
+    def _special(self, data_set: DataSet, encoding: Encoding, fields: ElementFields) -> int:
         """Read an element that is not ordinary; return where the next one begins."""
-        if element.vr == "SQ":
-            return self._sequence(data_set, encoding, element)
-        if not element.vr or element.tag < "0004":
+        tag, vr, _, start, length, stop = fields
+        if vr == "SQ":
+            return self._sequence(data_set, encoding, fields)
+        element = Element(*fields)
+        if not vr or tag < "0004":
             return self._misplaced(data_set, encoding, element)
-        if element.vr in {"UN", "??"}:
+        if vr in {"UN", "??"}:
             element = better_known(self._buffer, data_set, encoding, element, self.findings)
-            if element.vr == "SQ" or (element.vr == "UN" and element.length == _UNDEFINED):
+            _, vr, _, start, length, _ = element
+            if vr == "SQ" or (vr == "UN" and length == _UNDEFINED):
                 return self._sequence(data_set, IMPLICIT_LITTLE, element)  # PS3.5 6.2.2 note 2
-        if element.length == _UNDEFINED:
+        if length == _UNDEFINED:
             return self._encapsulated(data_set, encoding, element)
-        place = self._place(data_set, element)
-        if not element.tag.endswith("0000"):  # group lengths are left out (PS3.18 F.2.2)
+        place = Segment(start, length) if length <= stop - start else self._cut_off(data_set, element)
+        if not tag.endswith("0000"):  # group lengths are left out (PS3.18 F.2.2)
             self._keep(data_set, encoding, element, place)
         return place.offset + place.length
 
@@ -154,10 +166,9 @@ class Walk:
             for start in range(element.position, element.stop, _CHUNK)
         )
 
-    def _place(self, data_set: DataSet, element: Element) -> Segment:
+    def _cut_off(self, data_set: DataSet, element: Element) -> Segment:
+        """Return what is there of a value that ends after its data set: of an image that is of use."""
         left = element.stop - element.start
-        if element.length <= left:
-            return Segment(element.start, element.length)
         if left < 0 or element.tag not in PIXELS or data_set.parent:
             raise _too_long(element)
         self.findings.note(f"the file ends {element.length - left} bytes before the end of its pixel data")
@@ -165,9 +176,9 @@ class Walk:
 
     def _keep(self, data_set: DataSet, encoding: Encoding, element: Element, place: Segment) -> None:
         tag, vr = element.tag, element.vr
-        if not data_set.parent and tag in OFFSET_TABLES:
+        if tag in OFFSET_TABLES and not data_set.parent:
             self.findings.offset_tables[tag] = place
-        if not data_set.parent and tag in PIXELS:
+        if tag in PIXELS and not data_set.parent:
             self.findings.pixels = PixelData(
                 tag, settled(vr), place, element.length, None, encoding.big_endian
             )
@@ -183,24 +194,24 @@ class Walk:
 
     def _value(self, data_set: DataSet, tag: str, vr: str, place: Segment, encoding: Encoding) -> Attribute:
         """Make the attribute object: with its value, or waiting for a URI, or with a warning."""
-        limit = value_limit(vr)
-        pixels = tag in PIXELS and place.length > 0
-        if pixels or (limit is not None and place.length > limit):
+        offset, length = place
+        pixels = tag in PIXELS and length > 0
+        if pixels or length > VALUE_LIMITS.get(vr, length):
             addressable = self._addressable and not (encoding.big_endian and vr in _SWAPPED_VRS)
             if addressable or (pixels and not data_set.parent):
                 return self._refer(data_set, tag, vr, place if addressable else None)
-            if not self._fits(place.length):
+            if not self._fits(length):
                 self.findings.note(
-                    f"{as_written(tag)}, {place.length} bytes, is left out of the metadata: "
+                    f"{as_written(tag)}, {length} bytes, is left out of the metadata: "
                     "it is long, and a deflated or big endian file has no bytes to refer to"
                 )
                 return {"vr": vr}
-        elif not self._fits(place.length):
+        elif not self._fits(length):
             raise Unreadable(
-                f"{as_written(tag)} is {place.length} bytes long: values of {vr} may have {INLINE_VALUE}, "
+                f"{as_written(tag)} is {length} bytes long: values of {vr} may have {INLINE_VALUE}, "
                 f"all metadata together {INLINE_TOTAL}"
             )
-        raw = self._buffer[place.offset : place.offset + place.length]
+        raw = self._buffer[offset : offset + length]
         return encoding.converters[vr](raw, data_set.repertoire)
 
     def _fits(self, length: int) -> bool:
@@ -212,26 +223,26 @@ class Walk:
         self.findings.references.append(Reference(data_set.path() + tag, attribute, place))
         return attribute
 
-    def _sequence(self, data_set: DataSet, encoding: Encoding, element: Element) -> int:
+    def _sequence(self, data_set: DataSet, encoding: Encoding, fields: ElementFields) -> int:
         """Read a sequence of items (PS3.5 7.5); return where the next element begins."""
-        tag, _, _, position, length, stop = element
+        tag, _, _, position, length, stop = fields
         if data_set.depth >= DEPTH:
-            raise Unreadable(f"{element} is nested deeper than {DEPTH} sequences")
+            raise Unreadable(f"{Element(*fields)} is nested deeper than {DEPTH} sequences")
         delimited = length == _UNDEFINED
         if not delimited:
             if length > stop - position:
-                raise _too_long(element)
+                raise _too_long(Element(*fields))
             stop = position + length
         items: list[dict[str, Attribute]] = []
         while delimited or position < stop:
             if stop - position < 8:
-                raise Unreadable(f"{element} ends within the header of an item, at byte {position}")
+                raise Unreadable(f"{Element(*fields)} ends within the header of an item, at byte {position}")
             key, length = encoding.unpack_item(self._buffer, position)
             position += 8
             if key != encoding.item:
                 if key == encoding.sequence_end and (delimited or position == stop):
                     break
-                raise Unreadable(f"{element} has neither an item nor its end at byte {position - 8}")
+                raise Unreadable(f"{Element(*fields)} has neither an item nor its end at byte {position - 8}")
             item = DataSet(data_set.repertoire, data_set, tag, len(items))
             position = self._item(item, encoding, position, length, stop)
             items.append(item.finished())

@@ -37,10 +37,12 @@ ITEM_END = "FFFEE00D"
 _REMEMBERED_HEADERS = 8192
 
 
-# What the first bytes of an element say of it: tag, VR, conversion of its value, the longest value that needs
-# no second look, whether a 32 bit length follows, whether one value in ASCII is just that text. A VR of "" is
-# none, of "??" one that PS3.5 does not know. A plain tuple: it takes a third of the time of a named one.
-Header = tuple[str, str, Convert, int, bool, bool]
+# What the first eight bytes of an element say of it: tag, VR, conversion of its value, the longest value that
+# needs no second look, the length of this one (IN_FOUR_BYTES: it follows), whether one value in ASCII is just
+# that text. A VR of "" is none, of "??" one that PS3.5 does not know. A plain tuple: it takes a third of the
+# time of a named one.
+Header = tuple[str, str, Convert, int, int, bool]
+IN_FOUR_BYTES = -1
 
 
 def dictionary_vr(tag: str) -> str:
@@ -72,11 +74,8 @@ def is_private_creator(tag: str) -> bool:
     return is_private(tag) and tag[4:6] == "00" and tag[6:] >= "10"
 
 
-def value_limit(vr: str) -> int | None:
-    """Longest value in bytes that stands in the document itself; None if a value of this VR always does."""
-    if vr in BINARY_VRS:
-        return _INLINE_BINARY
-    return _INLINE_TEXT if vr in BULK_VRS else None
+# Longest value in bytes that stands in the document itself; a value of a VR that is not here always does.
+VALUE_LIMITS = {vr: _INLINE_BINARY if vr in BINARY_VRS else _INLINE_TEXT for vr in BINARY_VRS | BULK_VRS}
 
 
 def _never(raw: bytes, repertoire: object) -> Attribute:
@@ -84,7 +83,7 @@ def _never(raw: bytes, repertoire: object) -> Attribute:
 
 
 class _Headers(dict[bytes, Header]):
-    """Headers by their first bytes, worked out once; begun afresh when full, as private tags are endless."""
+    """Headers by their bytes, worked out once; begun afresh when full, as tags and lengths are endless."""
 
     def __init__(self, explain: Callable[[bytes], Header]) -> None:
         super().__init__()
@@ -105,34 +104,30 @@ class Encoding:
         self.explicit = explicit
         self.big_endian = order == ">"
         self.converters = BIG_ENDIAN if self.big_endian else LITTLE_ENDIAN
-        # The key of a header and a length: tag, VR and 16 bits, or tag and 32 bits.
-        self.unpack_header = struct.Struct(order + ("6sH" if explicit else "4sI")).unpack_from
         self.unpack_item = struct.Struct(order + "4sI").unpack_from
         self.unpack_length = struct.Struct(order + "I").unpack_from
-        self._unpack_tag = struct.Struct(order + "HH").unpack_from
+        # Tag, VR and 16 bits of length, or tag and 32 bits.
+        self._unpack_header = struct.Struct(order + ("HH2sH" if explicit else "HH0sI")).unpack
         pack = struct.Struct(order + "HH").pack
         self.item, self.sequence_end = pack(0xFFFE, 0xE000), pack(0xFFFE, 0xE0DD)
         self.headers = _Headers(self._explain)
 
     def _explain(self, key: bytes) -> Header:
-        group, element = self._unpack_tag(key)
+        group, element, vr_bytes, length = self._unpack_header(key)
         tag = f"{group:04X}{element:04X}"
         if group == 0xFFFE:
-            return (tag, "", _never, _NEVER_FAST, False, False)
+            return (tag, "", _never, _NEVER_FAST, length, False)
         if not self.explicit:
-            return self._implicit(tag)
-        vr = key[4:].decode("latin-1")
+            # A private creator says later which VRs its elements have.
+            vr = "LO" if is_private_creator(tag) else "UN" if is_private(tag) else dictionary_vr(tag)
+            return self._known(tag, vr, length)
+        vr = vr_bytes.decode("latin-1")
         if vr not in VRS:
             unknown = "??" if vr.isalpha() and vr.isupper() else ""
-            return (tag, unknown, _never, _NEVER_FAST, False, False)
-        return self._known(tag, vr, is_long=vr in LONG_VRS)
+            return (tag, unknown, _never, _NEVER_FAST, length, False)
+        return self._known(tag, vr, IN_FOUR_BYTES if vr in LONG_VRS else length)
 
-    def _implicit(self, tag: str) -> Header:
-        # A private creator says later which VRs its elements have.
-        vr = "LO" if is_private_creator(tag) else "UN" if is_private(tag) else dictionary_vr(tag)
-        return self._known(tag, vr, is_long=False)
-
-    def _known(self, tag: str, vr: str, *, is_long: bool) -> Header:
+    def _known(self, tag: str, vr: str, length: int) -> Header:
         special = (
             vr not in self.converters  # a sequence, or a choice of VRs
             or vr == "UN"
@@ -144,8 +139,8 @@ class Encoding:
             or tag[:4] in {"0005", "0007", "FFFF"}
         )
         if special:
-            return (tag, vr, self.converters.get(vr, _never), _NEVER_FAST, is_long, False)
-        return (tag, vr, self.converters[vr], _FAST, is_long, vr in TEXT_VRS)
+            return (tag, vr, self.converters.get(vr, _never), _NEVER_FAST, length, False)
+        return (tag, vr, self.converters[vr], _FAST, length, vr in TEXT_VRS)
 
 
 IMPLICIT_LITTLE = Encoding("<", explicit=False)

@@ -94,8 +94,8 @@ def _meta_start(buffer: bytes | mmap) -> int:
 def _read_meta(buffer: bytes | mmap, start: int) -> tuple[dict[int, bytes], int, list[str]]:
     """Read group 0002, Explicit VR Little Endian (PS3.10 7.1), to its end: its group length may be wrong."""
     meta: dict[int, bytes] = {}
-    position = start
-    while len(buffer) - position >= 8:
+    position, stop = start, len(buffer)
+    while stop - position >= 8:
         group, element, vr, length = _META_HEADER(buffer, position)
         if group != 2:
             break
@@ -105,11 +105,11 @@ def _read_meta(buffer: bytes | mmap, start: int) -> tuple[dict[int, bytes], int,
             )
         position += 8
         if vr in _LONG_VRS:
-            if len(buffer) - position < 4:
+            if stop - position < 4:
                 break
             (length,) = _LENGTH(buffer, position)
             position += 4
-        if length > len(buffer) - position:
+        if length > stop - position:
             raise Unreadable(
                 f"({group:04X},{element:04X}) in the File Meta Information is longer than the file"
             )

@@ -143,13 +143,12 @@ def tag_of_element(number: int) -> str:
 def block_of(attributes: Mapping[str, Any]) -> str:
     """Return the two digits of the block that is ours in a data set, of the first free one if none is."""
     taken: set[str] = set()
-    for tag in attributes:
-        if tag.startswith(_CREATORS):  # PS3.5 7.8.1
-            creator = attributes[tag].get("Value", ())
-            if creator and creator[0] == CREATOR:
-                return tag[6:]
-            if creator:
-                taken.add(tag[6:])
+    for tag in filter(_CREATORS.__contains__, attributes):
+        creator = attributes[tag].get("Value", ())
+        if creator and creator[0] == CREATOR:
+            return tag[6:]
+        if creator:
+            taken.add(tag[6:])
     if not taken:
         return CREATOR_TAG[6:]
     return next((block for number in range(0x10, 0x100) if (block := f"{number:02X}") not in taken), "10")
@@ -169,36 +168,32 @@ def facts_of(attributes: Mapping[str, Any]) -> Facts:
     block = block_of(attributes)
     if f"{GROUP:04X}00{block}" not in attributes:
         return ()
-    if block == CREATOR_TAG[6:]:  # as nearly always
-        return tuple(
-            (attribute, text)
-            for tag, held in attributes.items()
-            if (attribute := _INDEXED_TAGS.get(tag))
-            for text in _texts(held)
-        )
-    beginning = f"{GROUP:04X}{block}"
+    indexed = _INDEXED if block == CREATOR_TAG[6:] else _indexed(block)
     return tuple(
-        (attribute, text)
-        for tag, held in attributes.items()
-        if tag.startswith(beginning) and (attribute := _INDEXED.get(tag[6:]))
-        for text in _texts(held)
+        [
+            (indexed[tag], text)
+            for tag in filter(indexed.__contains__, attributes)
+            for text in _texts(attributes[tag])
+        ]
     )
 
 
-_CREATORS = f"{GROUP:04X}00"
-_INDEXED = {
-    f"{number:02X}": int(tag_of_element(number), 16)
-    for number, element in PRIVATE_ELEMENTS.items()
-    if element.indexed
-}
+def _indexed(block: str) -> dict[str, int]:
+    """Return the numbers of the attributes that an index holds, by their tags in a block."""
+    return {
+        f"{GROUP:04X}{block}{number:02X}": int(tag_of_element(number), 16)
+        for number, element in PRIVATE_ELEMENTS.items()
+        if element.indexed
+    }
 
 
-_INDEXED_TAGS = {f"{GROUP:04X}10{number}": attribute for number, attribute in _INDEXED.items()}
+_INDEXED = _indexed(CREATOR_TAG[6:])  # where they nearly always are
+_CREATORS = dict.fromkeys(f"{GROUP:04X}00{block:02X}" for block in range(0x100))  # PS3.5 7.8.1
 
 
 def _texts(attribute: Mapping[str, Any]) -> list[str]:
     values = attribute.get("Value", ())
-    if len(values) == 1 and type(values[0]) is str and len(values[0]) <= LONGEST_FACT:  # as most are
-        return [values[0]] if values[0] and "\0" not in values[0] else _texts({"Value": (values[0], None)})
+    if len(values) == 1 and type(text := values[0]) is str and len(text) <= LONGEST_FACT:  # as most are
+        return [text] if text and "\0" not in text else _texts({"Value": (text, None)})
     texts = (str(value).replace("\0", "")[:LONGEST_FACT] for value in values if value is not None)
     return list(dict.fromkeys(filter(None, texts)))

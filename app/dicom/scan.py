@@ -6,7 +6,6 @@ in the file, and what to send before its bytes so that they are PS3.10. No pixel
 
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import NamedTuple
@@ -33,8 +32,7 @@ _NAMES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Scanned:
+class Scanned(NamedTuple):
     """What a file holds."""
 
     document: bytes  # DICOM JSON object, UTF-8, tags ascending, ROOT before every BulkDataURI
