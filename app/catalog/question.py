@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from app.catalog.attributes import ATTRIBUTES, BY_TAG, Attribute, level_of, matched_from
-from app.catalog.conditions import Asked, Comparison, NameTerms, Operator, comparisons
+from app.catalog.comparisons import Asked, Comparison, NameTerms, Operator, comparisons
 from app.dicom.matching import (
     Level,
     Match,

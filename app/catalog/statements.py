@@ -10,16 +10,8 @@ from sqlalchemy import ColumnElement, FromClause, Select, bindparam, func, liter
 from app.catalog import scope
 from app.catalog.answering import Plan
 from app.catalog.attributes import BY_TAG, Attribute
-from app.catalog.conditions import (
-    TABLES,
-    Comparison,
-    Operator,
-    any_below,
-    compare,
-    condition,
-    fact_condition,
-    moment,
-)
+from app.catalog.comparisons import Comparison, Operator
+from app.catalog.conditions import TABLES, any_below, compare, condition, fact_condition, moment
 from app.catalog.corpus_models import fact
 from app.catalog.models import document, holding, instance, series, study
 from app.catalog.prepared import prepared
