@@ -144,7 +144,8 @@ def _integer(values: Sequence[Any]) -> int | None:
 
 def _name(values: Sequence[Any]) -> str:
     for name in values:
-        if group := first_group(name):
+        # What another VR than PN says is no name.
+        if type(name) is dict and (group := first_group(name)):
             return fold_name(group)
     return ""
 

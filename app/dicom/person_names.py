@@ -60,9 +60,13 @@ def sound(word: str) -> str | None:
     return f"{SOUND}{code}" if word.isascii() and word.isalpha() and (code := metaphone(word)) else None
 
 
-def name_terms(names: Iterable[Mapping[str, str] | None]) -> set[str]:
-    """Return what fuzzy matching finds names by: the words of all their component groups, and the sounds."""
-    spoken = {word for name in names if name for group in name.values() for word in words(group)}
+def name_terms(names: Iterable[object]) -> set[str]:
+    """Return what fuzzy matching finds names by: the words of all their component groups, and the sounds.
+
+    A value that is no name, as another VR than PN has them, has none.
+    """
+    are_names = (name for name in names if isinstance(name, dict))
+    spoken = {word for name in are_names for group in name.values() for word in words(group)}
     return spoken | {term for word in spoken if (term := sound(word))}
 
 

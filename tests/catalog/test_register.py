@@ -1,5 +1,6 @@
 """Adding and taking away: outcomes, counts and answers in one transaction, on both databases."""
 
+import hashlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -10,12 +11,14 @@ from sqlalchemy import Row, Table, func, select
 
 from app.catalog.counts import refresh
 from app.catalog.database import Catalog
+from app.catalog.entry import entry
 from app.catalog.holdings import Reference, documents, held_instances, totals
 from app.catalog.models import document, file, instance, series, study
 from app.catalog.register import Location, Outcome, forget_files, register
+from app.dicom.scan import scan
 from app.errors import NotFound
 from tests.catalog.conftest import make_entry
-from tests.factories import uid
+from tests.factories import instance_bytes, uid
 
 
 def counts(catalog: Catalog) -> dict[str, int]:
@@ -133,3 +136,19 @@ def test_documents_come_back_as_they_were(registered, catalog: Catalog) -> None:
     metadata = orjson.loads(text.replace(b"\x01", b"http://root"))
     assert metadata["00104000"]["Value"] == ["x" * 2000]
     assert metadata["7FE00010"]["BulkDataURI"].startswith(f"http://root/studies/{uid('study')}/series/")
+
+
+@pytest.mark.parametrize("vr", [b"US", b"LO", b"IS", b"DA"])
+def test_a_name_in_another_vr_is_held_and_is_no_name(catalog: Catalog, vr: bytes) -> None:
+    """PS3.6 has PN for (0010,0010) and (0008,0090); some writers do not."""
+    content = instance_bytes(PatientName="1234^5", ReferringPhysicianName="678901")
+    for tag in (b"\x10\x00\x10\x00", b"\x08\x00\x90\x00"):
+        assert tag + b"PN" in content
+        content = content.replace(tag + b"PN", tag + vr)
+    read = entry(scan(content), len(content), 0, hashlib.sha256(content).digest())
+    assert (read.study["patient_name"], read.study["referring_physician_name"]) == ("", "")
+    with catalog.write() as connection:
+        assert register(connection, [(read, Location(None, read.sha256.hex()))]) == [Outcome.STORED]
+    with catalog.read() as connection:
+        (packed,) = documents(connection, Reference(str(uid("study"))))
+    assert orjson.loads(packed.replace(b"\x01", b""))["00100010"]["vr"] == vr.decode()
