@@ -13,7 +13,7 @@ def test_the_words_of_held_names_are_filled_in(database_url: str) -> None:
     catalog = Catalog(database_url)
     migrate(catalog, "0002")
     attributes = {"00100010": {"vr": "PN", "Value": [{"Alphabetic": "Müller^Anna", "Phonetic": "Miula"}]}}
-    with catalog.write() as connection:
+    with catalog.engine.begin() as connection:
         connection.execute(
             insert(study).values(
                 id=7, study_instance_uid=str(uid("A")), answer=b"{}", attributes=dump(attributes)
