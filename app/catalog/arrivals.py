@@ -81,11 +81,13 @@ def _undone_by_an_error(connection: Connection) -> Iterator[None]:
     driver.execute("SAVEPOINT settling")
     try:
         yield
-    except Exception:
-        driver.execute("ROLLBACK TO settling")
+    except Exception as error:
+        # After an error of the machine SQLite may have undone the whole transaction; its owner will.
+        if not _is_of_the_machine(error):
+            driver.execute("ROLLBACK TO settling")
+            driver.execute("RELEASE settling")
         raise
-    finally:
-        driver.execute("RELEASE settling")
+    driver.execute("RELEASE settling")
 
 
 def _is_of_the_machine(error: Exception) -> bool:
