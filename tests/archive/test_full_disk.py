@@ -7,9 +7,10 @@ import subprocess
 import pytest
 
 from app.archive.archive import Archive
-from app.archive.store import store_staged, taking_in
+from app.archive.store import read_staged, store_received, taking_in
 from app.archive.verify import verify
 from app.catalog.database import Catalog
+from app.catalog.holdings import totals
 from app.errors import CatalogUnavailable, StorageFull
 from app.settings import Settings
 from app.storage.local import LocalStorage
@@ -33,20 +34,21 @@ def archive(tmp_path, cage):
     subprocess.run(["umount", disk], check=True)
 
 
-def store(archive, number: int) -> None:
+def store(archive, number: int, *, is_followed: bool = False) -> None:
     with taking_in(archive) as staging:
         staged = staging.new()
         staged.write(instance_bytes(make_instance(name=str(number), rows=200, columns=200)))
         staged.finish()
-        (result,) = store_staged(archive, staging, [staged])
+        received = read_staged(archive, staging, staged)
+        (result,) = store_received(archive, staging, [received], is_followed=is_followed)
         assert result.error is None
 
 
-def fill(archive) -> int:
+def fill(archive, *, is_followed: bool = False) -> int:
     """Store until the disk is full; returns how many were acknowledged."""
     for number in range(100):
         try:
-            store(archive, number)
+            store(archive, number, is_followed=is_followed)
         except (StorageFull, CatalogUnavailable):
             return number
     return 100
@@ -68,3 +70,17 @@ def test_it_goes_on_when_there_is_room_again(archive):
     ballast.unlink()
     store(archive, 1000)
     assert verify(archive, contents=True).is_sound
+
+
+def test_what_arrived_is_registered_when_there_is_room_again(archive):
+    """Others filled the disk of the catalogue before it could be (app/catalog/arrivals.py)."""
+    ballast = archive.settings.data_dir / "ballast"
+    ballast.write_bytes(bytes(2_000_000))
+    stored = fill(archive, is_followed=True)
+    ballast.write_bytes(bytes(2_000_000 + os.statvfs(ballast).f_bavail * os.statvfs(ballast).f_frsize))
+    with archive.catalog.read() as connection:
+        seen = totals(connection)["instances"]
+    ballast.unlink()
+    report = verify(archive, contents=True)
+    assert (report.is_sound, report.files) == (True, stored), report.to_json()
+    assert 0 <= seen < stored
