@@ -47,32 +47,31 @@ def are_waiting(connection: Connection) -> bool:
 
 def settle(connection: Connection) -> None:
     """Register all that has arrived, in its order, within the caller's transaction."""
-    entries = [_located(row) for row in _waiting(connection.dialect).rows(connection, {})]
+    rows = _waiting(connection.dialect).rows(connection, {})
     driver_of(connection).execute(_CLEAR)
     try:
         with _undone_by_an_error(connection):
-            register(connection, entries)
+            register(connection, [_located(row) for row in rows])
     except Exception as error:
         if _is_of_the_machine(error):
             raise
-        for each in entries:  # what is wrong with one must not stand in the way of everybody for ever
-            _settle_alone(connection, each)
+        for row in rows:  # what is wrong with one must not stand in the way of everybody for ever
+            _settle_alone(connection, row)
 
 
-def _settle_alone(connection: Connection, located: Located) -> None:
+def _settle_alone(connection: Connection, row: Any) -> None:  # noqa: ANN401 a named tuple of the columns
     try:
         with _undone_by_an_error(connection):
-            register(connection, [located])
+            register(connection, [_located(row)])
     except Exception as error:
         if _is_of_the_machine(error):
             raise
-        entry, location = located
         logger.exception(
             "an instance that was answered cannot be registered; its file is kept",
-            extra={"facts": {"sop_instance_uid": entry.sop_instance_uid, "key": location.name}},
+            extra={"facts": {"sop_instance_uid": row.sop_instance_uid, "key": row.name}},
         )
         why = f"it cannot be registered: {error}"
-        remember_problems(connection, [Problem(location, entry.size, entry.mtime_ns, entry.sha256, why)])
+        remember_problems(connection, [Problem(Location(None, row.name), 0, 0, row.sha256, why)])
 
 
 @contextmanager

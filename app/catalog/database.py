@@ -25,7 +25,10 @@ SYNCHRONOUS = "FULL"  # SQLite's: a commit that was answered survives a power cu
 BUSY_TIMEOUT_MS = 5000
 CHECKPOINT_PAGES = 4000  # 16 MiB: pages that many commits change are written home once
 TURN_POLL_S = 0.0005
-SETTLING_PATIENCE_S = 0.5  # others that write now take a few milliseconds, unless they are stopped
+SETTLING_PATIENCE_S = (
+    5.0  # others that write now take a few milliseconds, unless they or the disk stand still
+)
+SETTLE_AGAIN_S = 5.0
 SETTLING_POLL_S = 0.01
 LARGE_CACHE_KIB = 131_072
 
@@ -50,6 +53,7 @@ class Catalog:
         self._writing = Lock()
         self._writer: Connection | None = None  # SQLite's: kept open, used in turn
         self._is_swift = False  # as it is set now
+        self._settle_again_s = 0.0  # on the monotonic clock
         self._reading = local()
         self._readers: WeakSet[Connection] = WeakSet()  # of all threads that still live
         dbapi: Any = self.engine.dialect.loaded_dbapi
@@ -119,10 +123,14 @@ class Catalog:
                 arrivals.settle(connection)
 
     def _settle(self, reader: Connection) -> None:
-        """Register what has arrived, or wait a little until another has; what cannot be now is not seen."""
+        """Register what has arrived, or wait until another has; what cannot be is not seen for a while."""
         deadline_s = monotonic() + SETTLING_PATIENCE_S
+        if monotonic() < self._settle_again_s:
+            return
         try:
-            while arrivals.are_waiting(reader) and monotonic() < deadline_s:
+            while arrivals.are_waiting(reader):
+                if monotonic() > deadline_s:
+                    raise _Locked
                 with suppress(_Locked), self._turn(SETTLING_POLL_S, is_swift=True) as connection:
                     if arrivals.are_waiting(connection):
                         arrivals.settle(connection)
@@ -130,6 +138,7 @@ class Catalog:
             CatalogUnavailable,
             DBAPIError,
         ) as error:  # a full disk, most likely: what is there can be read
+            self._settle_again_s = monotonic() + SETTLE_AGAIN_S
             logger.warning("what has arrived waits", extra={"facts": {"reason": str(error)}})
 
     @contextmanager
@@ -149,8 +158,8 @@ class Catalog:
                 driver_of(self._writer).execute("PRAGMA busy_timeout = 0")  # _begin_in_turn() waits
             driver = driver_of(self._writer)
             if is_swift != self._is_swift:
-                driver.execute(f"PRAGMA synchronous = {'NORMAL' if is_swift else SYNCHRONOUS}")
                 driver.execute(f"PRAGMA wal_autocheckpoint = {0 if is_swift else CHECKPOINT_PAGES}")
+                driver.execute(f"PRAGMA synchronous = {'NORMAL' if is_swift else SYNCHRONOUS}")
                 self._is_swift = is_swift
             _begin_in_turn(driver, deadline_s)
             try:

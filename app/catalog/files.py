@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Select, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Select, delete, func, insert, or_, select, union_all, update
 
-from app.catalog.models import file, folder, instance
+from app.catalog.models import arrival, file, folder, instance
 from app.catalog.prepared import as_list, listed, prepared
 from app.catalog.register import Location
 
@@ -67,7 +67,8 @@ def _holders() -> Select[Any]:
 def is_managed(connection: Connection, key: str) -> bool:
     """Whether a row names the managed file of this key."""
     named = select(file.c.id).where(file.c.folder_id.is_(None), file.c.name == key)
-    return connection.execute(named.limit(1)).first() is not None
+    waiting = select(arrival.c.id).where(arrival.c.name == key)  # where it cannot be registered now
+    return connection.execute(union_all(named, waiting).limit(1)).first() is not None
 
 
 def files_of_folder(connection: Connection, path: str) -> dict[str, KnownFile]:

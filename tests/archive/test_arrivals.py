@@ -1,14 +1,14 @@
 """What arrives is answered before it is registered, and nobody sees the difference."""
 
 import sqlite3
-from contextlib import closing
+from contextlib import ExitStack, closing
 from threading import Event, Thread
 
 import pytest
-from sqlalchemy import func, insert, select
+from sqlalchemy import func, insert, select, update
 
 from app.archive.registrar import SETTLE_AFTER, Registrar
-from app.archive.store import read_staged, store_received, taking_in
+from app.archive.store import read_staged, store_received, sweep, taking_in
 from app.archive.verify import verify
 from app.catalog import arrivals, database
 from app.catalog.corpus_models import image
@@ -144,11 +144,16 @@ class TestTrouble:
     def test_one_that_stands_still_while_it_registers_stops_no_reader(self, archive, monkeypatch):
         arrive(archive.catalog, located("a"))
         monkeypatch.setattr(database, "SETTLING_PATIENCE_S", 0.02)
+        monkeypatch.setattr(database, "SETTLE_AGAIN_S", 1000)
         with closing(Catalog(archive.settings.catalog_url)) as another, another.arriving() as connection:
             arrivals.settle(connection)
             with archive.catalog.read() as reader:
                 assert reader.execute(select(func.count()).select_from(instance)).scalar_one() == 0
-        assert contents(archive.catalog)["instance"]
+            monkeypatch.setattr(database, "SETTLING_PATIENCE_S", 1000)
+            with archive.catalog.read() as reader:  # and none waits again at once
+                assert reader.execute(select(func.count()).select_from(instance)).scalar_one() == 0
+        with archive.catalog.write() as connection:
+            assert connection.execute(select(func.count()).select_from(instance)).scalar_one() == 1
 
     def test_one_that_cannot_be_registered_keeps_no_other_out_and_loses_no_file(
         self, archive, monkeypatch, caplog
@@ -178,7 +183,44 @@ class TestTrouble:
         assert uid("b") in caplog.records[-1].facts["sop_instance_uid"]
         assert verify(archive, contents=True).is_sound
 
+    def test_one_that_cannot_be_read_back_stands_in_nobodys_way(self, archive):
+        arrive(archive.catalog, located("a"), located("b"))
+        with archive.catalog.engine.begin() as connection:
+            connection.execute(update(arrival).where(arrival.c.id == 1).values(said=b'{"half":'))
+        with archive.catalog.read() as connection:
+            held = connection.execute(select(instance.c.sop_instance_uid)).scalars().all()
+            (problem,) = connection.execute(
+                select(file.c.problem).where(file.c.problem.is_not(None))
+            ).scalars()
+        assert (held, problem.startswith("it cannot be registered: ")) == ([uid("b")], True)
+
+    @pytest.mark.parametrize("is_placed", [False, True])
+    def test_no_file_goes_whose_arrival_cannot_be_registered_now(self, archive, monkeypatch, is_placed):
+        def no_room(*_given, **_named):
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(database, "SETTLING_PATIENCE_S", 0.02)
+        monkeypatch.setattr(database, "SETTLE_AGAIN_S", 0)
+        with closing(Catalog(archive.settings.catalog_url)) as another, ExitStack() as stack:
+            with taking_in(archive) as staging:
+                staged = staging.new()
+                staged.write(instance_bytes())
+                staged.finish()
+                received = read_staged(archive, staging, staged)
+                store_received(archive, staging, [received], is_followed=True)
+                stack.enter_context(another.arriving())
+                if not is_placed:
+                    monkeypatch.setattr("os.rename", no_room)
+            monkeypatch.undo()
+            monkeypatch.setattr(database, "SETTLING_PATIENCE_S", 0.02)
+            monkeypatch.setattr(database, "SETTLE_AGAIN_S", 0)
+            assert sweep(archive) == 0
+            assert verify(archive, contents=True).is_sound
+        report = verify(archive, contents=True)
+        assert (report.is_sound, report.files) == (True, 1)
+
     def test_a_full_disk_lets_readers_read_and_lets_nothing_more_wait(self, archive, monkeypatch):
+        monkeypatch.setattr(database, "SETTLE_AGAIN_S", 0)
         registrar = Registrar()
         registrar.register(archive.catalog, [located("before")])
         registrar.register(archive.catalog, [located("waits")], is_followed=True)

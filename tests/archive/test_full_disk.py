@@ -72,8 +72,9 @@ def test_it_goes_on_when_there_is_room_again(archive):
     assert verify(archive, contents=True).is_sound
 
 
-def test_what_arrived_is_registered_when_there_is_room_again(archive):
+def test_what_arrived_is_registered_when_there_is_room_again(archive, monkeypatch):
     """Others filled the disk of the catalogue before it could be (app/catalog/arrivals.py)."""
+    monkeypatch.setattr("app.catalog.database.SETTLE_AGAIN_S", 0)
     ballast = archive.settings.data_dir / "ballast"
     ballast.write_bytes(bytes(2_000_000))
     stored = fill(archive, is_followed=True)
