@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -9,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -170,11 +171,18 @@ class Server:
         if self.process is not None:
             children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
             pids = [int(pid) for pid in children.read_text().split()] if children.exists() else []
-            self.process.kill()
-            for pid in pids:
-                try:
-                    os.kill(pid, signal.SIGKILL)
-                except ProcessLookupError:
-                    continue  # it went with its parent
+            with ExitStack() as open_files:
+                handles = []
+                for pid in pids:
+                    with suppress(ProcessLookupError):  # it has ended
+                        handles.append(os.pidfd_open(pid))
+                        open_files.callback(os.close, handles[-1])
+                self.process.kill()
+                for handle in handles:
+                    with suppress(ProcessLookupError):  # it went with its parent
+                        signal.pidfd_send_signal(handle, signal.SIGKILL)
+                # Until they are gone, what they hold is locked; one that waits for the disk takes a moment.
+                for handle in handles:
+                    select.select([handle], [], [], STOP_S)
             self.process.wait()
         self.process = None
