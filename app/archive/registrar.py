@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from threading import Lock
 
-from app.catalog.arrivals import are_waiting, arrive
+from app.catalog.arrivals import arrive
 from app.catalog.database import Catalog
 from app.catalog.register import Located, Outcome, register
 from app.errors import CatalogUnavailable
@@ -40,7 +40,6 @@ class Registrar:
         self._waiting: list[_Waiting] = []
         self._changing, self._turn = Lock(), Lock()
         self._arrived = 0  # through this process, since it last caught up
-        self._is_behind = False  # what arrived could not be registered
 
     def register(self, catalog: Catalog, located: Several, *, is_followed: bool = False) -> list[Outcome]:
         """Add what is new, and commit; return what became of each entry, in order.
@@ -65,13 +64,13 @@ class Registrar:
             is_due = self._arrived >= after
             self._arrived = 0 if is_due else self._arrived
         if is_due:
-            with suppress(CatalogUnavailable), catalog.read() as connection:
-                self._is_behind = are_waiting(connection)
+            with suppress(CatalogUnavailable), catalog.read():  # which registers; else another reader does
+                pass
 
     def _commit(self, catalog: Catalog, waiting: Sequence[_Waiting]) -> None:
         try:
             located = [each for one in waiting for each in one.located]
-            if self._may_wait(catalog, waiting, len(located)):
+            if _may_wait(catalog, waiting, len(located)):
                 with catalog.arriving() as connection:
                     outcomes = iter(arrive(connection, located))
                 with self._changing:
@@ -79,7 +78,6 @@ class Registrar:
             else:
                 with catalog.write() as connection:
                     outcomes = iter(register(connection, located))
-                self._is_behind = False
             found = [list(islice(outcomes, len(one.located))) for one in waiting]
         except BaseException as error:  # noqa: BLE001 whatever it is, each of them must hear of it
             if (
@@ -96,6 +94,7 @@ class Registrar:
             for one, its in zip(waiting, found, strict=True):
                 one.outcomes, one.is_done = its, True
 
-    def _may_wait(self, catalog: Catalog, waiting: Sequence[_Waiting], number: int) -> bool:
-        is_few = number <= ARRIVE_AT_MOST and all(one.is_followed for one in waiting)
-        return catalog.is_sqlite and is_few and not self._is_behind
+
+def _may_wait(catalog: Catalog, waiting: Sequence[_Waiting], number: int) -> bool:
+    is_few = number <= ARRIVE_AT_MOST and all(one.is_followed for one in waiting)
+    return catalog.is_sqlite and is_few and not catalog.is_behind

@@ -52,10 +52,10 @@ def settle(connection: Connection) -> None:
     try:
         with _undone_by_an_error(connection):
             register(connection, [_located(row) for row in rows])
-    except Exception as error:
+    except Exception as error:  # of whichever kind: one row must not stand in everybody's way for ever
         if _is_of_the_machine(error):
             raise
-        for row in rows:  # what is wrong with one must not stand in the way of everybody for ever
+        for row in rows:
             _settle_alone(connection, row)
 
 
@@ -63,7 +63,7 @@ def _settle_alone(connection: Connection, row: Any) -> None:  # noqa: ANN401 a n
     try:
         with _undone_by_an_error(connection):
             register(connection, [_located(row)])
-    except Exception as error:
+    except Exception as error:  # as above
         if _is_of_the_machine(error):
             raise
         logger.exception(

@@ -25,9 +25,8 @@ SYNCHRONOUS = "FULL"  # SQLite's: a commit that was answered survives a power cu
 BUSY_TIMEOUT_MS = 5000
 CHECKPOINT_PAGES = 4000  # 16 MiB: pages that many commits change are written home once
 TURN_POLL_S = 0.0005
-SETTLING_PATIENCE_S = (
-    5.0  # others that write now take a few milliseconds, unless they or the disk stand still
-)
+# For others that write now, which takes them a few milliseconds, unless they or the disk stand still.
+SETTLING_PATIENCE_S = 5.0
 SETTLE_AGAIN_S = 5.0
 SETTLING_POLL_S = 0.01
 LARGE_CACHE_KIB = 131_072
@@ -53,7 +52,7 @@ class Catalog:
         self._writing = Lock()
         self._writer: Connection | None = None  # SQLite's: kept open, used in turn
         self._is_swift = False  # as it is set now
-        self._settle_again_s = 0.0  # on the monotonic clock
+        self._settle_again_s = 0.0  # on the monotonic clock; 0 unless it has failed
         self._reading = local()
         self._readers: WeakSet[Connection] = WeakSet()  # of all threads that still live
         dbapi: Any = self.engine.dialect.loaded_dbapi
@@ -112,11 +111,17 @@ class Catalog:
         with unavailable_as_catalog_error(), self._turn() as connection:
             yield connection
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether what has arrived could not be registered when it was last tried."""
+        return self._settle_again_s > 0
+
     @contextmanager
     def _settled_turn(self) -> Iterator[Connection]:
         while True:
             with self._turn() as connection:
                 if not arrivals.are_waiting(connection):
+                    self._settle_again_s = 0.0
                     yield connection
                     return
                 # In a transaction of its own: however long the next one takes, nothing waits meanwhile.
@@ -134,10 +139,9 @@ class Catalog:
                 with suppress(_Locked), self._turn(SETTLING_POLL_S, is_swift=True) as connection:
                     if arrivals.are_waiting(connection):
                         arrivals.settle(connection)
-        except (
-            CatalogUnavailable,
-            DBAPIError,
-        ) as error:  # a full disk, most likely: what is there can be read
+            self._settle_again_s = 0.0
+        except (CatalogUnavailable, DBAPIError) as error:
+            # A full disk, most likely: what is there can be read.
             self._settle_again_s = monotonic() + SETTLE_AGAIN_S
             logger.warning("what has arrived waits", extra={"facts": {"reason": str(error)}})
 

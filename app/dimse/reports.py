@@ -66,7 +66,7 @@ def run_courier(courier: Courier) -> None:
             return
         try:
             wait_s = deliver_next(courier)
-        except Exception:
+        except Exception:  # whatever it is, the next reports are still to be delivered
             logger.exception("reports of storage commitment have to wait")
             wait_s = LOOK_S
         courier.wake.wait(wait_s)
@@ -132,7 +132,7 @@ def _attempt(courier: Courier, claimed: Report) -> None:
         _fail(courier, claimed, str(error), is_about_the_peer=True)
     except ArchiveError as error:
         _fail(courier, claimed, str(error))
-    except Exception as error:
+    except Exception as error:  # as above; and this one has its further attempts
         logger.exception("a report of storage commitment failed")
         _fail(courier, claimed, f"{type(error).__name__}: {error}")
     else:
